@@ -1,0 +1,304 @@
+"""Pixels between files, tensors and luma.
+
+Three forms of a picture are used in this course, and each function says which one it takes:
+
+- *image*: ``uint8`` NumPy array of shape (H, W, 3), RGB, 0..255. What files hold and people see.
+- *tensor*: ``float32`` torch tensor of shape (N, 3, H, W), RGB, 0..1. What networks work on.
+- *luma*: one channel, what scores are computed on.
+"""
+
+import io
+import os
+import tempfile
+import warnings
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+__all__ = ["read_image", "rgb_to_y", "to_float", "to_uint8", "write_image"]
+
+# Pillow's own limit for "this must be an attack": 2 * 89 478 485 pixels, 512 MiB as RGB.
+MAX_PIXELS = 178_956_970
+
+# Luma weights of BT.601 for R, G, B. "studio" is MATLAB's rgb2ycbcr: black is 16, white is 235.
+# Integers, so that a grey pixel's luma is exact: 16 + 219 * grey / 255.
+_STUDIO_WEIGHTS = (65.481 / 255, 128.553 / 255, 24.966 / 255)
+_FULL_WEIGHTS = (0.299, 0.587, 0.114)
+
+_SAVE_OPTIONS = {
+    ".png": {"format": "PNG"},
+    ".tif": {"format": "TIFF", "compression": "tiff_lzw"},
+    ".tiff": {"format": "TIFF", "compression": "tiff_lzw"},
+    ".bmp": {"format": "BMP"},
+    ".webp": {"format": "WEBP", "lossless": True},
+    ".jpg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+    ".jpeg": {"format": "JPEG", "quality": 95, "subsampling": 0},
+}
+
+
+def read_image(source: str | os.PathLike | bytes | BinaryIO, *, grey: str = "as_rgb") -> np.ndarray:
+    """Read any photograph as 8-bit RGB, turned the way it is meant to be seen.
+
+    Grey and palette images become RGB, the EXIF orientation is applied. What loses something
+    is done and said with a `UserWarning`: transparency is blended onto white, 16 bits become 8,
+    CMYK is converted, of several frames the first is read. Colour profiles are ignored, as the
+    field's benchmarks do.
+
+    Parameters
+    ----------
+    source : path, bytes or binary file
+        An image in any format that Pillow reads (PNG, JPEG, WebP, TIFF, BMP, GIF, ...).
+    grey : {"as_rgb", "as_grey"}
+        Whether a file with one grey channel becomes three equal channels or stays one. The
+        scores of the two differ, see `srlib.metrics.score`.
+
+    Returns
+    -------
+    ndarray
+        uint8, shape (H, W, 3), RGB, 0..255; (H, W) for grey files with "as_grey".
+
+    Raises
+    ------
+    FileNotFoundError, IsADirectoryError, PermissionError
+        If the path cannot be opened.
+    ValueError
+        If the content is not an image, is damaged or cut off, has more than 178 956 970 pixels,
+        or holds numbers without a stated range (32-bit integers, floats).
+    TypeError
+        If `source` is none of the three kinds.
+    """
+    if grey not in ("as_rgb", "as_grey"):
+        raise ValueError(f"grey must be 'as_rgb' or 'as_grey', got {grey!r}")
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        name, file = "image", io.BytesIO(source)
+    elif isinstance(source, (str, os.PathLike)):
+        name = os.fspath(source)
+        file = io.BytesIO(Path(source).read_bytes())
+    elif hasattr(source, "read"):
+        name, file = str(getattr(source, "name", "image")), io.BytesIO(source.read())
+    else:
+        raise TypeError(
+            f"source must be a path, bytes or a binary file, got {type(source).__name__}"
+        )
+    try:
+        with warnings.catch_warnings():
+            # The size is judged below, by our own limit.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(file) as picture:
+                return _decode(picture, name, grey)
+    except UnidentifiedImageError:
+        size = file.getbuffer().nbytes
+        raise ValueError(
+            f"{name}: not an image in a format that can be read here (PNG, JPEG, WebP, TIFF, "
+            f"BMP, GIF), got {size} bytes that start with {file.getvalue()[:8]!r}"
+        ) from None
+    except Image.DecompressionBombError:
+        raise ValueError(f"{name}: too large, more than {MAX_PIXELS} pixels") from None
+    except (OSError, SyntaxError, EOFError, IndexError, OverflowError) as error:
+        # Pillow reports damaged files through all of these.
+        raise ValueError(f"{name}: damaged or cut off ({error})") from error
+
+
+def _decode(picture: Image.Image, name: str, grey: str) -> np.ndarray:
+    width, height = picture.size
+    if width * height > MAX_PIXELS:
+        raise ValueError(f"{name}: too large, more than {MAX_PIXELS} pixels, got {width}x{height}")
+    lost = []
+    if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
+        lost.append(f"only the first of {picture.n_frames} frames is read")
+    # Pillow itself reduces 16-bit colour to 8 while decoding; the raw mode tells.
+    raw_mode = str(picture.tile[0][3]) if picture.tile else ""
+    if ";16" in raw_mode or picture.mode.startswith("I;16"):
+        lost.append("16 bits per channel are reduced to 8")
+    picture.load()
+    picture = ImageOps.exif_transpose(picture)
+
+    if picture.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
+        levels = np.asarray(picture).astype(np.int64)
+        if levels.min() < 0 or levels.max() > 65535:
+            raise ValueError(
+                f"{name}: 32-bit integers have no stated range, "
+                f"got values from {levels.min()} to {levels.max()}"
+            )
+        if not lost:
+            lost.append("16 bits per channel are reduced to 8")
+        picture = Image.fromarray(((levels + 128) // 257).astype(np.uint8))
+    elif picture.mode in ("F", "LAB", "HSV"):
+        raise ValueError(
+            f"{name}: pixel format {picture.mode!r} is not supported; "
+            "save the picture as 8-bit RGB first"
+        )
+    elif picture.mode == "CMYK":
+        lost.append("CMYK is converted without its colour profile")
+    if picture.has_transparency_data:
+        rgba = picture.convert("RGBA")
+        if rgba.getextrema()[3][0] < 255:
+            lost.append("transparency is blended onto white")
+            white = Image.new("RGBA", rgba.size, "white")
+            rgba = Image.alpha_composite(white, rgba)
+        picture = rgba
+    if lost:
+        warnings.warn(f"{name}: {', '.join(lost)}", UserWarning, stacklevel=3)
+    if picture.mode in ("1", "L") and grey == "as_grey":
+        return np.array(picture.convert("L"))
+    return np.array(picture.convert("RGB"))
+
+
+def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
+    """Write an image; the file appears whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Its ending chooses the format: .png, .tif, .tiff, .bmp, .webp (all lossless),
+        .jpg, .jpeg (lossy: quality 95, full colour resolution).
+    image : ndarray
+        uint8, shape (H, W, 3), RGB, or (H, W), grey.
+
+    Raises
+    ------
+    ValueError
+        If the ending is unknown, or the image has another shape or type.
+    OSError
+        If the folder does not exist or cannot be written to.
+    """
+    path = Path(path)
+    options = _SAVE_OPTIONS.get(path.suffix.lower())
+    if options is None:
+        raise ValueError(f"path must end in one of {', '.join(_SAVE_OPTIONS)}, got {path.name!r}")
+    if np.ndim(image) != 2:
+        _require_image(image)
+    elif np.asarray(image).dtype != np.uint8:
+        raise ValueError(f"image must be uint8, got {np.asarray(image).dtype}")
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
+        try:
+            Image.fromarray(image).save(file, **options)
+            file.close()
+            os.chmod(file.name, 0o666 & ~_umask())
+            os.replace(file.name, path)
+        except BaseException:
+            file.close()
+            os.unlink(file.name)
+            raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def to_float(image: np.ndarray) -> torch.Tensor:
+    """Turn an image into the tensor that networks take.
+
+    Parameters
+    ----------
+    image : ndarray
+        uint8, shape (H, W, 3), 0..255.
+
+    Returns
+    -------
+    Tensor
+        float32, shape (1, 3, H, W), 0..1.
+
+    Raises
+    ------
+    ValueError
+        If the image has another shape or type.
+    """
+    _require_image(image)
+    return torch.tensor(image.transpose(2, 0, 1)[None], dtype=torch.float32) / 255
+
+
+def to_uint8(tensor: torch.Tensor) -> np.ndarray:
+    """Turn a tensor back into an image: rounded half up and clipped.
+
+    Parameters
+    ----------
+    tensor : Tensor
+        Floating point, shape (1, 3, H, W) or (3, H, W), nominally 0..1.
+
+    Returns
+    -------
+    ndarray
+        uint8, shape (H, W, 3).
+
+    Raises
+    ------
+    ValueError
+        If the tensor has another shape, is not floating point, or holds NaN.
+    """
+    if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
+        kind = tensor.dtype if hasattr(tensor, "dtype") else type(tensor).__name__
+        raise ValueError(f"tensor must be a floating-point torch tensor, got {kind}")
+    shape = tuple(tensor.shape)
+    if len(shape) == 4 and shape[0] == 1:
+        tensor = tensor[0]
+    if tensor.ndim != 3 or tensor.shape[0] != 3:
+        raise ValueError(f"tensor must have shape (1, 3, H, W) or (3, H, W), got {shape}")
+    if torch.isnan(tensor).any():
+        raise ValueError("tensor must be free of NaN, got at least one")
+    levels = (tensor.detach().float() * 255 + 0.5).floor().clamp(0, 255)
+    return levels.to(torch.uint8).permute(1, 2, 0).cpu().numpy().copy()
+
+
+def rgb_to_y(image: np.ndarray | torch.Tensor, *, full_range: bool = False):
+    """Luma of BT.601, not rounded: the Y that benchmark scores are computed on.
+
+    ``Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255``, as MATLAB's ``rgb2ycbcr``; the grey
+    levels of this "studio" range go from 16 to 235. With `full_range` the weights are
+    0.299, 0.587, 0.114 and black is 0 (as in JPEG files).
+
+    Parameters
+    ----------
+    image : ndarray or Tensor
+        Array of shape (H, W, 3) in 0..255 (uint8 or float), or a floating-point tensor of shape
+        (N, 3, H, W) in 0..1. The channel order is R, G, B.
+    full_range : bool
+        Use the whole range instead of the studio range.
+
+    Returns
+    -------
+    ndarray or Tensor
+        float64 array of shape (H, W) in 0..255, or a tensor of shape (N, 1, H, W) in 0..1,
+        of the given type.
+
+    Raises
+    ------
+    ValueError
+        If the shape or type is another one.
+
+    References
+    ----------
+    ITU-R Recommendation BT.601-7, 2011.
+
+    Examples
+    --------
+    >>> rgb_to_y(np.array([[[0, 0, 0], [255, 255, 255]]], dtype=np.uint8))
+    array([[ 16., 235.]])
+    """
+    weights = _FULL_WEIGHTS if full_range else _STUDIO_WEIGHTS
+    offset = 0.0 if full_range else 16.0
+    if isinstance(image, torch.Tensor):
+        if not image.is_floating_point() or image.ndim != 4 or image.shape[1] != 3:
+            raise ValueError(
+                "image must be a floating-point tensor (N, 3, H, W), "
+                f"got {image.dtype} {tuple(image.shape)}"
+            )
+        red, green, blue = image.split(1, dim=1)  # (N, 1, H, W) each
+        offset /= 255
+    else:
+        image = np.asarray(image)
+        if image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"image must have shape (H, W, 3), got {image.shape}")
+        red, green, blue = np.moveaxis(image.astype(np.float64), 2, 0)  # (H, W) each
+    return offset + weights[0] * red + weights[1] * green + weights[2] * blue
+
+
+def _require_image(image: np.ndarray) -> None:
+    image = np.asarray(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise ValueError(f"image must be uint8 of shape (H, W, 3), got {image.dtype} {image.shape}")
