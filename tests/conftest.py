@@ -1,0 +1,15 @@
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with Set5, Set14 and BSDS500, which are not part of the repository."""
+    for folder in (os.environ.get("SRLIB_DATA"), REPOSITORY.parent / "shared" / "data"):
+        if folder and (Path(folder) / "Set5").is_dir():
+            return Path(folder).resolve()
+    pytest.skip("needs the benchmark images: set SRLIB_DATA to a folder that holds Set5")
