@@ -1,0 +1,190 @@
+"""Find every photograph and dataset of the course: bundled, cached or downloaded, and verified.
+
+`sample_image` loads the photographs that travel inside scikit-image, without a network. `fetch`
+hands out a dataset whose files all have the SHA-256 that ``data/registry.csv`` states. It keeps
+them in the cache: the folder named by the environment variable ``SRLIB_DATA``, else
+``data/cache`` of a clone, else the user's cache folder. In there the files are named as in the
+registry, so any folder of that layout will do, also one that cannot be written.
+"""
+
+import csv
+import difflib
+import functools
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from srlib.download import RemoteFile, obtain
+
+__all__ = ["data_file", "datasets", "fetch", "is_cached", "sample_image", "sample_names"]
+
+# A wheel carries its data files in srlib/_data; in a clone they lie in data/ beside srlib/.
+_PACKAGE = Path(__file__).resolve().parent
+_IN_CLONE = not (_PACKAGE / "_data").is_dir()
+_DATA = _PACKAGE.parent / "data" if _IN_CLONE else _PACKAGE / "_data"
+
+# Split once and for all. "test" is what figures and demos show as results: no network of this
+# course is ever trained on it. The two motorcycles show one scene, so they stay on one side.
+# Left out: drawings and test patterns, and what is tiny, blurred by motion or not a photograph.
+_SAMPLES = {
+    "train": "astronaut grass gravel hubble_deep_field immunohistochemistry moon motorcycle_left "
+    "motorcycle_right retina rocket text".split(),
+    "test": "brick camera chelsea coffee coins page".split(),
+}
+
+
+@dataclass(frozen=True)
+class DatasetInfo:
+    """What a dataset is: files and bytes to download, terms, origin, and what to use it for."""
+
+    files: int
+    bytes: int
+    licence: str
+    citation: str
+    homepage: str
+    use: str  # "benchmark" or "training"
+
+
+def sample_names(split: str | None = None) -> tuple[str, ...]:
+    """Return the names of the bundled photographs; see `sample_image`.
+
+    Parameters
+    ----------
+    split : {"train", "test"}, optional
+        "test" holds the pictures that figures and demos show; never train on them. All if None.
+
+    Examples
+    --------
+    >>> sample_names("test")
+    ('brick', 'camera', 'chelsea', 'coffee', 'coins', 'page')
+    """
+    if split is None:
+        return tuple(sorted(_SAMPLES["train"] + _SAMPLES["test"]))
+    if split not in _SAMPLES:
+        raise ValueError(f"split must be 'train', 'test' or None, got {split!r}")
+    return tuple(_SAMPLES[split])
+
+
+def sample_image(name: str):
+    """Load a photograph that travels inside scikit-image: uint8 (H, W, 3), RGB, a fresh copy.
+
+    `name` is one of `sample_names` (ValueError otherwise). "motorcycle_left" and
+    "motorcycle_right" are a stereo pair. Grey photographs get three equal channels.
+    """
+    if name not in sample_names():
+        raise ValueError(_unknown("photograph", name, sample_names()))
+    import numpy as np
+    from skimage import data
+
+    if name.startswith("motorcycle"):
+        left, right, _disparity = data.stereo_motorcycle()
+        image = left if name == "motorcycle_left" else right
+    else:
+        image = getattr(data, name)()
+    return np.stack([image] * 3, axis=-1) if image.ndim == 2 else np.array(image)
+
+
+def datasets() -> dict[str, DatasetInfo]:
+    """Describe the datasets that `fetch` knows, by name: size, licence, origin and use."""
+    return {
+        name: DatasetInfo(
+            files=len(files := _select(name)), bytes=sum(file.bytes for file in files), **described
+        )
+        for name, described in _load_descriptions().items()
+    }
+
+
+def data_file(relative: str) -> Path:
+    """Return the path of a data file of the course, such as "registry.csv".
+
+    FileNotFoundError if neither the clone nor the installed package has it.
+    """
+    if not (_DATA / relative).exists():
+        raise FileNotFoundError(f"no such file in {_DATA}, got {relative!r}")
+    return _DATA / relative
+
+
+def fetch(name: str, *, progress: bool = True) -> Path:
+    """Return the folder of a dataset, after downloading what is missing and verifying all of it.
+
+    The hashes are checked on every call. Any number of processes may share one cache: one of
+    them downloads. The zips of DIV2K are unpacked and deleted; "DIV2K/DIV2K_valid_HR" is a folder
+    with the images directly in it.
+
+    Parameters
+    ----------
+    name : str
+        One of `datasets`, or a part: "Set5/x4", "BSDS500/train", "DIV2K/DIV2K_valid_HR".
+    progress : bool
+        Show a progress bar while downloading.
+
+    Raises
+    ------
+    ValueError
+        If there is no such dataset or part.
+    srlib.download.FetchError
+        An OSError: a file cannot be downloaded or has another hash, a zip is unsafe, or the cache
+        cannot be written. No half file stays in the dataset's folder.
+
+    Warns
+    -----
+    UserWarning
+        If a cached file had other content and was downloaded again.
+    """
+    files, root = _select(name), _cache_root()
+    obtain(files, root, progress=progress)
+    return root / name
+
+
+def is_cached(name: str) -> bool:
+    """Tell whether `fetch` would find every file of `name` here, without a network.
+
+    Looks at names and sizes only. ValueError as for `fetch`.
+    """
+    root = _cache_root()
+    return all(
+        (root / file.target).is_dir()
+        if file.is_zip
+        else (root / file.name).is_file() and (root / file.name).stat().st_size == file.bytes
+        for file in _select(name)
+    )
+
+
+def _cache_root() -> Path:
+    if folder := os.environ.get("SRLIB_DATA"):
+        return Path(folder).expanduser().absolute()
+    if _IN_CLONE:
+        return _DATA / "cache"
+    import pooch
+
+    return Path(pooch.os_cache("srlib"))
+
+
+@functools.cache
+def _load_registry() -> tuple[RemoteFile, ...]:
+    with open(data_file("registry.csv"), newline="", encoding="utf-8") as file:
+        return tuple(
+            RemoteFile(**{**row, "bytes": int(row["bytes"])}) for row in csv.DictReader(file)
+        )
+
+
+@functools.cache
+def _load_descriptions() -> dict[str, dict[str, str]]:
+    return tomllib.loads(data_file("datasets.toml").read_text(encoding="utf-8"))
+
+
+def _select(name: str) -> list[RemoteFile]:
+    targets = {entry.target: entry for entry in _load_registry()}
+    found = [entry for t, entry in targets.items() if t == name or t.startswith(f"{name}/")]
+    if not found:
+        folders = {str(folder) for t in targets for folder in PurePosixPath(t).parents[:-1]}
+        raise ValueError(_unknown("dataset", name, _load_descriptions(), folders | targets.keys()))
+    return found
+
+
+def _unknown(kind: str, name, listed, parts=()) -> str:
+    spelling = {known.lower(): known for known in {*listed, *parts}}
+    close = difflib.get_close_matches(str(name).lower(), spelling, n=1)
+    hint = f" (did you mean {spelling[close[0]]!r}?)" if close else ""
+    return f"{kind} must be one of {', '.join(listed)}, got {name!r}{hint}"

@@ -1,0 +1,295 @@
+"""Files that arrive whole, verified and once, however many processes ask for them.
+
+A file is downloaded beside its place, checked against its SHA-256 and only then renamed, so that
+its place never holds half of it. One process downloads while others wait for it; what is there
+and right is not loaded again. Zips are checked for members that would leave their folder, and
+unpacked with the same care.
+"""
+
+import hashlib
+import json
+import os
+import posixpath
+import shutil
+import stat
+import threading
+import time
+import warnings
+import zipfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+__all__ = ["FetchError", "RemoteFile", "obtain"]
+
+_PARALLEL_DOWNLOADS = 4
+_TIMEOUT_S = (10, 30)  # to connect, to wait for more of a file
+_PIECE_BYTES = 1 << 14  # small, so that Ctrl-C is answered soon on a slow line too
+_RETRY_WAITS_S = (0.5, 1, 2)
+_QUIET_WAIT_S = 3  # how long to wait for another process without saying so
+_MAX_EXPANSION = 4  # images hardly shrink in a zip; more than this is no image archive
+_MARKER = ".unpacked.json"  # in an unpacked folder: SHA-256 of the zip and of each file
+
+
+class FetchError(OSError):
+    """A file could not be downloaded, verified, unpacked or stored."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """A file to download.
+
+    Parameters
+    ----------
+    name : str
+        Where it belongs, below the cache folder: "Set5/x4/HR/img_001.png".
+    url : str
+        Where it is.
+    sha256 : str
+        Its hash, 64 hexadecimal digits.
+    bytes : int
+        Its size.
+    """
+
+    name: str
+    url: str
+    sha256: str
+    bytes: int
+
+    @property
+    def target(self) -> str:
+        """What it becomes in the cache: itself, or the folder that a zip is unpacked to."""
+        return self.name.removesuffix(".zip")
+
+    @property
+    def is_zip(self) -> bool:
+        """Whether it is unpacked."""
+        return self.name.endswith(".zip")
+
+
+def obtain(files: list[RemoteFile], root: Path, *, progress: bool = True) -> None:
+    """Make sure that all `files` are below `root` and right; download what is not.
+
+    Where nothing is missing, nothing is written, so `root` may be read-only.
+
+    Parameters
+    ----------
+    files : list of RemoteFile
+        Files of one dataset, which is the first folder in their names. A zip becomes a folder of
+        its name without ".zip"; folders that all its members share are dropped.
+    root : pathlib.Path
+        The cache folder.
+    progress : bool
+        Show one progress bar, in bytes, over all files.
+
+    Raises
+    ------
+    FetchError
+        If a file cannot be downloaded or has another hash, a zip is unsafe, or `root` cannot be
+        written. Finished files stay, half ones do not.
+
+    Warns
+    -----
+    UserWarning
+        If a file had other content and was downloaded again.
+    """
+    missing = [file for file in files if not _is_right(root, file)]
+    if not missing:
+        return
+    dataset = root / missing[0].name.split("/")[0]
+    scratch = dataset / ".partial"  # the same disk as the file's place, or renaming is no rename
+    try:
+        dataset.mkdir(parents=True, exist_ok=True)
+        with _only_process(dataset):
+            missing = [file for file in missing if not _is_right(root, file)]
+            altered = [file.target for file in missing if (root / file.target).exists()]
+            shutil.rmtree(scratch, ignore_errors=True)  # what a killed process left
+            scratch.mkdir()
+            try:
+                if missing:  # else another process has just done it
+                    _download_all(missing, root, scratch, progress)
+            finally:
+                shutil.rmtree(scratch, ignore_errors=True)
+    except FetchError:
+        raise
+    except OSError as error:
+        size = sum(file.bytes for file in missing) / 1e6
+        raise FetchError(
+            f"cannot write to the cache folder {root}: {error}. Needed there: {len(missing)} files "
+            f"of {dataset.name} ({size:.1f} MB), missing or altered, such as {missing[0].target}. "
+            "Make room, make the folder writable, or set SRLIB_DATA to another one."
+        ) from error
+    if altered:
+        message = f"{len(altered)} altered in {root}, downloaded again: {', '.join(altered[:5])}"
+        warnings.warn(message, stacklevel=3)
+
+
+def _is_right(root: Path, file: RemoteFile) -> bool:
+    target = root / file.target
+    if not file.is_zip:
+        return _sha256(target) == file.sha256
+    try:
+        marker = json.loads((target / _MARKER).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return False
+    return marker["zip"] == file.sha256 and all(
+        _sha256(target / name) == sha256 for name, sha256 in marker["files"].items()
+    )
+
+
+def _sha256(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def _only_process(dataset: Path):
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(dataset / ".lock")  # the system releases it when a process dies
+    try:
+        lock.acquire(timeout=_QUIET_WAIT_S)
+    except Timeout:
+        print(f"Another process is downloading to {dataset}; waiting for it.")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _download_all(files: list[RemoteFile], root: Path, scratch: Path, progress: bool) -> None:
+    import requests
+    from tqdm.auto import tqdm
+
+    stop, lock = threading.Event(), threading.Lock()
+    total = sum(file.bytes for file in files)
+    label = scratch.parent.name
+    bar = tqdm(total=total, desc=label, unit="B", unit_scale=True, disable=not progress)
+
+    def count(received: int) -> None:
+        if stop.is_set():
+            raise FetchError(f"the download of {label} was stopped")
+        with lock:
+            bar.update(received)
+
+    def download_one(file: RemoteFile) -> None:
+        path = root / file.name
+        if file.is_zip and _sha256(path) == file.sha256:  # its unpacking was interrupted
+            count(file.bytes)
+        else:
+            fresh = _download(file, root, scratch, session, count)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(fresh, path)
+        if file.is_zip:
+            _unpack(file, root, scratch)
+
+    with bar, requests.Session() as session, ThreadPoolExecutor(_PARALLEL_DOWNLOADS) as pool:
+        jobs = [pool.submit(download_one, file) for file in files]
+        try:
+            for job in as_completed(jobs):
+                job.result()
+        except BaseException:  # Ctrl-C too: nobody wants to wait for the rest
+            stop.set()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _download(file: RemoteFile, root: Path, scratch: Path, session, count) -> str:
+    """Download a file into `scratch`; pooch verifies it and deletes what is wrong."""
+    import pooch
+    from requests import HTTPError, RequestException
+
+    def stream(url, output, _pooch):
+        received = 0
+        # A compressed transfer would hide a cut: its length says nothing about the file's.
+        headers = {"Accept-Encoding": "identity"}
+        try:
+            with session.get(url, stream=True, timeout=_TIMEOUT_S, headers=headers) as response:
+                response.raise_for_status()
+                with open(output, "wb") as sink:
+                    for piece in response.iter_content(_PIECE_BYTES):
+                        sink.write(piece)
+                        received += len(piece)
+                        count(len(piece))
+                        if received > file.bytes:  # endless, or wrong at the least
+                            break
+        except RequestException:
+            count(-received)  # it starts again, or ends in an error
+            raise
+
+    pooch.get_logger().setLevel("WARNING")  # one bar instead of a line per file
+    arguments = file.url, f"sha256:{file.sha256}", file.name.replace("/", "_"), scratch
+    for wait_s in (*_RETRY_WAITS_S, None):
+        try:
+            return pooch.retrieve(*arguments, downloader=stream)
+        except (RequestException, ValueError) as error:
+            altered = not isinstance(error, RequestException)  # pooch says so by ValueError
+            status = error.response.status_code if isinstance(error, HTTPError) else None
+            refused = status is not None and status < 500 and status != 429  # 429: too many now
+            if altered or refused or wait_s is None:
+                raise FetchError(
+                    f"cannot get {file.name} from {urlsplit(file.url).hostname}: {error}\n"
+                    f"Its address is {file.url}. Nothing of it was kept in the cache {root}. "
+                    + _advice(altered, refused)
+                ) from error
+        time.sleep(wait_s)
+
+
+def _advice(altered: bool, refused: bool) -> str:
+    if altered:
+        return (
+            "It arrived truncated or altered. Fetch again; if that fails too, the server has "
+            "another file than the course was made with: tell its maintainers."
+        )
+    if refused:
+        return "The server does not hand it out: tell the maintainers of the course."
+    return (
+        "Is the network there? Fetch again: what has arrived is not loaded twice. Without a "
+        "network, set SRLIB_DATA to a folder that already holds the files."
+    )
+
+
+def _unpack(file: RemoteFile, root: Path, scratch: Path) -> None:
+    """Unpack a verified zip into `scratch`, then move the finished folder into place."""
+    path, folder, fresh = root / file.name, root / file.target, scratch / file.target
+    hashes = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = _safe_members(archive, file.bytes)
+            # The folders that all members share say nothing; the target's name replaces them.
+            shared = posixpath.commonpath([posixpath.dirname(m.filename) for m in members])
+            for member in members:
+                name = str(PurePosixPath(member.filename).relative_to(shared))
+                (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+                with archive.open(member) as source, open(fresh / name, "xb") as sink:
+                    shutil.copyfileobj(source, sink)
+                hashes[name] = _sha256(fresh / name)
+    except zipfile.BadZipFile as error:
+        path.unlink()
+        raise FetchError(f"refused to unpack {file.name} from {file.url}: {error}") from error
+    (fresh / _MARKER).write_text(json.dumps({"zip": file.sha256, "files": hashes}))
+    if folder.exists():
+        shutil.rmtree(folder)
+    os.replace(fresh, folder)
+    path.unlink()
+
+
+def _safe_members(archive: zipfile.ZipFile, stated_bytes: int) -> list[zipfile.ZipInfo]:
+    """Return the files of a zip; BadZipFile if one would leave the folder or they are a bomb."""
+    for member in archive.infolist():
+        name = member.orig_filename  # as stored; `filename` is already adapted to this system
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        if name.startswith("/") or ".." in name.split("/") or set(name) & set("\\:\0"):
+            raise zipfile.BadZipFile(f"member {name!r} would leave the folder")
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise zipfile.BadZipFile(f"member {name!r} is a link or a device")
+    members = [member for member in archive.infolist() if not member.is_dir()]
+    unpacked = sum(member.file_size for member in members)
+    if not 0 < unpacked <= _MAX_EXPANSION * stated_bytes:
+        raise zipfile.BadZipFile(f"{stated_bytes} bytes would unpack to {unpacked} bytes")
+    return members
