@@ -1,0 +1,112 @@
+"""What a notebook calls: check an answer, get a hint, see what there is."""
+
+import difflib
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+
+from srlib import exercises_00, exercises_01, exercises_02, exercises_03
+from srlib.grading import Exercise, grade
+
+__all__ = ["check", "hint", "list_exercises"]
+
+_NOTEBOOKS = (exercises_00, exercises_01, exercises_02, exercises_03)
+_EXERCISES = {exercise.id: exercise for notebook in _NOTEBOOKS for exercise in notebook.EXERCISES}
+_hints_shown: dict[str, int] = {}
+
+
+def check(exercise_id: str, answer: Callable) -> Callable:
+    """Check a function, say in one block what was found, and hand on a function that is right.
+
+    ``my_psnr = check("03.1", my_psnr)`` lets a notebook go on whatever the answer is.
+
+    Parameters
+    ----------
+    exercise_id
+        Like ``"03.1"``; `list_exercises` has them all.
+    answer
+        The learner's function.
+
+    Returns
+    -------
+    callable
+        `answer` if it is right, otherwise the reference solution.
+
+    Raises
+    ------
+    ValueError
+        If there is no such exercise.
+    AssertionError
+        If the answer is not right and the environment variable ``SRLIB_STRICT`` is 1.
+    """
+    exercise = _find(exercise_id)
+    label = f"{exercise.id} {exercise.title}"
+    if answer is exercise.reference:
+        # Whoever runs the check cell again alone has not solved it by that.
+        found = (
+            "this is the reference solution, which an earlier check handed on. "
+            "Run the cell with your function first, then check again."
+        )
+        outlook = ""
+    else:
+        verdict = grade(exercise, answer)
+        if verdict.status == "passed":
+            print(f"{label}: passed.")
+            return answer
+        if verdict.status == "not attempted":
+            found = "not attempted."
+            outlook = " The notebook goes on with the reference solution."
+        else:
+            found = f"not right yet. {verdict.message}"
+            outlook = (
+                f'\nThe notebook goes on with the reference solution. Try hint("{exercise.id}").'
+            )
+    if os.environ.get("SRLIB_STRICT") == "1":
+        raise AssertionError(f"{label}: {found}")
+    print(f"{label}: {found}{outlook}")
+    return exercise.reference
+
+
+def hint(exercise_id: str) -> None:
+    """Print the next hint of an exercise, from gentle to concrete; after the last, the first.
+
+    Parameters
+    ----------
+    exercise_id
+        Like ``"03.1"``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such exercise.
+    """
+    exercise = _find(exercise_id)
+    shown = _hints_shown.get(exercise.id, 0)
+    count = len(exercise.hints)
+    text = f"{exercise.id} {exercise.title}, hint {shown + 1} of {count}: {exercise.hints[shown]}"
+    if shown + 1 == count:
+        text += "\nThis was the last hint. The next call starts with the first one again."
+    print(text)
+    _hints_shown[exercise.id] = (shown + 1) % count
+
+
+def list_exercises() -> pd.DataFrame:
+    """List the exercises.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row per exercise: title and number of hints, by id.
+    """
+    rows = [(task.id, task.title, len(task.hints)) for task in _EXERCISES.values()]
+    return pd.DataFrame(rows, columns=["id", "title", "hints"]).set_index("id")
+
+
+def _find(exercise_id: Any) -> Exercise:
+    if isinstance(exercise_id, str) and exercise_id in _EXERCISES:
+        return _EXERCISES[exercise_id]
+    closest = difflib.get_close_matches(str(exercise_id), _EXERCISES, n=1)
+    nearest = f", the nearest is {closest[0]!r}" if closest else ""
+    raise ValueError(f"the exercises are {', '.join(_EXERCISES)}{nearest}; got {exercise_id!r}")
