@@ -1,0 +1,594 @@
+"""The notebook tool on scratch scripts; then the course's notebooks: form, outputs, execution."""
+
+import functools
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+TOOL = ROOT / "tools" / "build_notebooks.py"
+SCRIPTS = sorted((ROOT / "solutions").glob("[0-9][0-9]_*.py"))
+IMAGES = ("image/png", "image/jpeg")
+
+_spec = importlib.util.spec_from_file_location("build_notebooks", TOOL)
+tool = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(tool)
+
+SCRIPT = '''\
+# ---
+# jupyter:
+#   kernelspec:
+#     name: somebody-elses-kernel
+#     display_name: Mine
+# ---
+
+# %% [markdown]
+# # Doubling
+# What it is about.
+
+# %% tags=["parameters"]
+count = 3
+
+# %%
+from srlib.exercises import check
+
+
+def double(value):
+    """Return twice the value."""
+    twice = None
+    ### BEGIN SOLUTION
+    twice = 2 * value
+    if value:
+        pass
+    ### END SOLUTION
+    return twice
+
+
+double = check("90.1", double)
+
+# %% [markdown]
+# Once more.
+
+# %% [markdown]
+# Once more.
+'''
+
+BUSY = """\
+# %%
+import sys
+import ipywidgets as widgets
+from IPython.display import display
+from tqdm import tqdm
+from tqdm.notebook import tqdm as widget_bar
+
+for _ in tqdm(range(3)):
+    pass
+print("before")
+for _ in widget_bar(range(4)):
+    pass
+display(widgets.VBox([widgets.IntSlider(value=2), widgets.HTML("now")]))
+print("after", object())
+"""
+
+
+@pytest.fixture
+def course(tmp_path: Path) -> Path:
+    """Write a scratch course: one script, and the least that its setup cell imports."""
+    files = {
+        "solutions/90_doubling.py": SCRIPT,
+        "pyproject.toml": "[project]\ndependencies = ['torch>=2.6', 'nbformat']\n",
+        "srlib/__init__.py": "",
+        "srlib/course.mplstyle": "figure.dpi: 80\n",
+        "srlib/environment.py": "import os\nactive_profile = lambda: os.environ['SRLIB_PROFILE']\n",
+        "srlib/exercises.py": (
+            "def check(name, function):\n"
+            "    print('Exercise', name, 'not attempted')\n"
+            "    return lambda value: 2 * value\n"
+        ),
+        # Importing the real torch takes seconds, and nothing here needs it.
+        "torch.py": "__version__ = '2.6'\nclass cuda:\n    is_available = lambda: False\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def run_tool(course: Path, *arguments: str) -> int:
+    return tool.main([*arguments, "--root", str(course)])
+
+
+def edit(course: Path, old: str, new: str, name: str = "solutions/90_doubling.py") -> None:
+    text = (course / name).read_text()
+    assert text.count(old) == 1
+    (course / name).write_text(text.replace(old, new))
+
+
+def set_repository(course: Path, repository: str, ref: str = "main") -> None:
+    with (course / "pyproject.toml").open("a") as file:
+        file.write(f'[tool.srlib.course]\nrepository = "{repository}"\nref = "{ref}"\n')
+
+
+def read(course: Path, folder: str = "notebooks") -> nbformat.NotebookNode:
+    notebook = nbformat.read(course / folder / "90_doubling.ipynb", as_version=4)
+    nbformat.validate(notebook)
+    return notebook
+
+
+def tagged(notebook: nbformat.NotebookNode, tag: str) -> list:
+    return [cell for cell in notebook.cells if tag in cell.metadata.get("tags", [])]
+
+
+def output_text(cell: nbformat.NotebookNode) -> str:
+    return "".join(str(o.get("text", "")) + str(o.get("data", "")) for o in cell.get("outputs", []))
+
+
+# The tool
+
+
+def test_learner_notebook_keeps_all_but_the_solution(course):
+    assert run_tool(course) == 0
+    learner, solution = read(course), read(course, "solutions")
+    for notebook in (learner, solution):
+        assert [c.cell_type for c in notebook.cells] == ["markdown"] + 3 * ["code"] + 2 * [
+            "markdown"
+        ]
+        assert notebook.metadata == tool.METADATA
+        assert tagged(notebook, "setup") == [notebook.cells[1]]
+        assert tagged(notebook, "parameters") == [notebook.cells[2]]
+    assert solution.cells[3].source == SCRIPT.split("# %%\n")[1].split("\n\n# %%")[0]
+    function = learner.cells[3].source.split("\n\n\n")[1]
+    assert function.splitlines() == [
+        "def double(value):",
+        '    """Return twice the value."""',
+        "    twice = None",
+        "    raise NotImplementedError",
+        "    return twice",
+    ]
+
+
+def test_cell_ids_are_unique_and_follow_the_content(course):
+    run_tool(course)
+    before = [cell.id for cell in read(course).cells]
+    assert len(set(before)) == len(before)
+    edit(course, "count = 3", "count = 4")
+    run_tool(course)
+    after = [cell.id for cell in read(course).cells]
+    assert [old == new for old, new in zip(before, after, strict=True)] == [True] * 2 + [False] + [
+        True
+    ] * 3
+
+
+@pytest.mark.slow
+def test_two_processes_write_the_same_bytes(course):
+    def files(seed: str) -> dict[str, bytes]:
+        environment = os.environ | {"PYTHONHASHSEED": seed}
+        command = [sys.executable, str(TOOL), "--root", str(course)]
+        subprocess.run(command, env=environment, check=True, capture_output=True)
+        return {path.parent.name: path.read_bytes() for path in course.glob("*/*.ipynb")}
+
+    first = files("1")
+    for path in course.glob("*/*.ipynb"):
+        path.unlink()
+    assert files("2") == first
+    assert set(first) == {"notebooks", "solutions"}
+
+
+def test_a_second_run_writes_nothing(course, capsys):
+    run_tool(course)
+    times = {path: path.stat().st_mtime_ns for path in course.glob("*/*.ipynb")}
+    capsys.readouterr()
+    assert run_tool(course) == 0
+    assert capsys.readouterr().out == ""
+    assert {path: path.stat().st_mtime_ns for path in course.glob("*/*.ipynb")} == times
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("    ### BEGIN SOLUTION\n", "", 25, "no BEGIN SOLUTION before it"),
+        ("    ### END SOLUTION\n", "", 22, "no END SOLUTION in its cell"),
+        ("    if value:\n", "    ### BEGIN SOLUTION\n", 22, "no END SOLUTION in its cell"),
+        ("    if value:\n", "# %%\n    if value:\n", 22, "no END SOLUTION in its cell"),
+        ("    ### BEGIN", "    # BEGIN", 22, "stands alone"),
+        ("    ### END SOLUTION", "    pass  ### END SOLUTION", 26, "stands alone"),
+        ("count = 3", "### BEGIN SOLUTION\ncount = 3\n### END SOLUTION", 13, "inside a function"),
+        ("    ### BEGIN", "### BEGIN", 27, "no Python"),
+        ('double = check("90.1", double)', "", 22, "no check for this region"),
+        ("double = check", "checked = check", 22, "no check for this region"),
+        ('check("90.1", double)', 'check("90.1", check)', 22, "no check for this region"),
+        ('    """Return twice the value."""\n', "", 19, "double needs a docstring"),
+        (' tags=["parameters"]', "", 1, "no parameters cell"),
+        ("# What it is", "# ![x](data:image/png;base64,iVBO)", 10, "no saved output"),
+        ("count = 3", "count = 3\n\n# %% outputs=[]", 15, "no saved output"),
+        ("# # Doubling", "# Doubling", 1, "begin with a markdown cell"),
+    ],
+)
+def test_bad_scripts_are_refused_with_file_and_line(course, capsys, old, new, line, message):
+    edit(course, old, new)
+    assert run_tool(course) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"solutions/90_doubling.py:{line}: ")
+    assert message in error
+    assert not list(course.glob("*/*.ipynb"))
+
+
+def test_badge_and_clone_follow_the_setting(course):
+    run_tool(course)
+    plain = (course / "notebooks" / "90_doubling.ipynb").read_text()
+    assert "colab" not in plain.lower()
+    assert "git" not in plain
+    set_repository(course, "owner/name", "v1")
+    assert run_tool(course) == 0
+    title, setup = read(course).cells[:2]
+    link = "https://colab.research.google.com/github/owner/name/blob/v1/notebooks/90_doubling.ipynb"
+    assert title.source.startswith("# Doubling\n\n[![Open in Colab](")
+    assert title.source.count(f"]({link})\n\nWhat it is about.") == 1
+    assert "https://github.com/owner/name.git" in setup.source
+    assert "--branch=v1" in setup.source
+
+
+def test_a_badge_replaces_the_one_before(course):
+    set_repository(course, "first/name")
+    run_tool(course)
+    edit(course, "first/name", "second/name", "pyproject.toml")
+    run_tool(course)
+    text = (course / "notebooks" / "90_doubling.ipynb").read_text()
+    assert "first/name" not in text
+    assert text.count("Open in Colab") == 1
+
+
+def test_a_repository_that_is_no_repository_is_refused(course, capsys):
+    set_repository(course, "https://example.org/x")
+    assert run_tool(course) == 1
+    assert "got 'https://example.org/x'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("repository", ["", "owner/name"])
+def test_setup_cell_is_readable_code(course, repository):
+    set_repository(course, repository)
+    source, _ = tool.setup_cell(course)
+    compile(source, "setup", "exec")
+    assert max(map(len, source.splitlines())) <= 100
+
+
+def run_setup(course: Path, folder: Path, **environment: str) -> subprocess.CompletedProcess:
+    """Run the setup cell in a Python that has no srlib of its own."""
+    hide = "import importlib.util\nimportlib.util.find_spec = lambda name: None\n"
+    code = f"{hide}{tool.setup_cell(course)[0]}\nimport srlib\nprint(srlib.__file__)"
+    environment = os.environ | {"SRLIB_PROFILE": "ci", "MPLBACKEND": "agg"} | environment
+    command = [sys.executable, "-c", code]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_setup_cell_finds_the_checkout_around_it(course):
+    folder = course / "notebooks" / "deeper"
+    folder.mkdir(parents=True)
+    done = run_setup(course, folder)
+    assert done.returncode == 0, done.stderr
+    version = sys.version.split()[0]
+    line, file = done.stdout.splitlines()
+    assert line == f"Python {version}, torch 2.6, CPU, profile ci"
+    assert Path(file) == course / "srlib" / "__init__.py"
+
+
+def test_setup_cell_says_what_to_do_where_there_is_no_checkout(course, tmp_path_factory):
+    done = run_setup(course, tmp_path_factory.mktemp("elsewhere"))
+    assert done.returncode == 1
+    assert "ModuleNotFoundError: srlib was not found: open this notebook inside" in done.stderr
+
+
+@pytest.mark.slow
+def test_setup_cell_clones_the_repository_and_never_installs_torch(course, tmp_path_factory):
+    set_repository(course, "owner/name", "trunk")
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-C", str(course)]
+    for arguments in (["init", "-q", "-b", "trunk"], ["add", "."], ["commit", "-q", "-m", "x"]):
+        subprocess.run(git + arguments, check=True)
+    environment = {
+        "GIT_CONFIG_COUNT": "1",  # answers for github.com, so that no network is needed
+        "GIT_CONFIG_KEY_0": f"url.file://{course}.insteadOf",
+        "GIT_CONFIG_VALUE_0": "https://github.com/owner/name.git",
+        "PIP_NO_INDEX": "1",
+    }
+    empty = tmp_path_factory.mktemp("colab")
+    done = run_setup(course, empty, **environment)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.splitlines()[-1]) == empty / "course" / "srlib" / "__init__.py"
+
+    project = empty / "course" / "pyproject.toml"
+    project.write_text(project.read_text().replace("'nbformat'", "'no-such-package>=1'"))
+    done = run_setup(course, empty, **environment)
+    assert done.returncode == 1
+    assert "'--no-deps', 'no-such-package>=1']' returned" in done.stderr
+
+
+def test_outputs_stay_while_the_code_is_the_same(course, capsys):
+    run_tool(course)
+    path = course / "notebooks" / "90_doubling.ipynb"
+    notebook = read(course)
+    notebook.cells[2].outputs = [nbformat.v4.new_output("stream", text="kept\n")]
+    notebook.cells[2].execution_count = 2
+    notebook.metadata.widgets = {tool.WIDGETS: {"state": {}}}
+    nbformat.write(notebook, path)
+    before = path.read_text()
+
+    run_tool(course)
+    assert path.read_text() == before
+    edit(course, "What it is about", "What it is all about")
+    set_repository(course, "owner/name")
+    run_tool(course)
+    assert output_text(read(course).cells[2]) == "kept\n"
+    assert "widgets" in read(course).metadata
+
+    capsys.readouterr()
+    edit(course, "count = 3", "count = 4")
+    run_tool(course)
+    assert (
+        "90_doubling.ipynb: written without outputs: it needs --execute" in capsys.readouterr().out
+    )
+    assert output_text(read(course).cells[2]) == ""
+
+
+def test_check_finds_what_is_changed_missing_or_surplus(course, capsys):
+    def faults() -> str:
+        assert run_tool(course, "--check") == 1
+        return capsys.readouterr().err
+
+    assert "solutions/90_doubling.ipynb: is missing" in faults()
+    run_tool(course)
+    assert run_tool(course, "--check") == 0
+    path = course / "notebooks" / "90_doubling.ipynb"
+    built = path.read_text()
+
+    path.write_text(built.replace("count = 3", "count = 4"))
+    assert "notebooks/90_doubling.ipynb: cell 2 differs in source" in faults()
+    path.write_text(built.replace('"parameters"', '"parameter"'))
+    assert "cell 2 differs in metadata" in faults()
+    notebook = nbformat.reads(built, as_version=4)
+    del notebook.cells[-1]
+    nbformat.write(notebook, path)
+    assert "cell 5 is missing" in faults()
+    assert path.read_text() != built, "--check writes nothing"
+    path.write_text(built)
+    (course / "notebooks" / "91_gone.ipynb").write_text(built)
+    assert faults() == "notebooks/91_gone.ipynb: no script makes this notebook\n"
+
+
+def test_an_unknown_number_is_refused(course, capsys):
+    with pytest.raises(SystemExit):
+        run_tool(course, "90", "17")
+    assert "no script in solutions/ has the number 17" in capsys.readouterr().err
+
+
+@pytest.fixture
+def executable(course, monkeypatch) -> Path:
+    """Put the scratch course's packages before the real ones in every kernel."""
+    monkeypatch.setenv("PYTHONPATH", str(course))
+    monkeypatch.setenv("SRLIB_STRICT", "1")
+    monkeypatch.delenv("SRLIB_PROFILE", raising=False)
+    return course
+
+
+def append(course: Path, text: str) -> None:
+    with (course / "solutions" / "90_doubling.py").open("a") as file:
+        file.write(f"\n{text}")
+
+
+@pytest.mark.slow
+def test_executed_notebooks_repeat_byte_for_byte(executable):
+    append(executable, BUSY)
+    path = executable / "notebooks" / "90_doubling.ipynb"
+    assert run_tool(executable, "90", "--execute") == 0
+    first = path.read_text()
+    path.unlink()
+    assert run_tool(executable, "90", "--execute") == 0
+    assert path.read_text() == first
+    assert run_tool(executable, "--check") == 0
+
+    notebook = read(executable)
+    assert output_text(notebook.cells[1]).endswith("torch 2.6, CPU, profile cpu\n")
+    assert output_text(notebook.cells[3]) == "Exercise 90.1 not attempted\n"
+    before, bar, bar_widget, slider, after = notebook.cells[-1].outputs
+    assert before.text == "before\n"
+    assert re.fullmatch(r"100%\|█+\| 3/3\n", bar.text)
+    assert after.text == "after <object object at 0x0>\n"
+    assert bar_widget.data["text/plain"] == "  0%|          | 0/4"
+    state = notebook.metadata.widgets[tool.WIDGETS]["state"]
+    assert "\u20074/4" in [model["state"].get("value") for model in state.values()]
+    shown = slider.data["application/vnd.jupyter.widget-view+json"]["model_id"]
+    children = [child.removeprefix("IPY_MODEL_") for child in state[shown]["state"]["children"]]
+    assert [state[child]["model_name"] for child in children] == ["IntSliderModel", "HTMLModel"]
+    assert sorted(state) == [f"{n:032x}" for n in range(len(state))]
+    assert "language_info" in notebook.metadata
+    assert notebook.metadata.language_info == {"name": "python"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        ("raise KeyError('lost')", "KeyError: 'lost'"),
+        (
+            "import ipywidgets\nbox = ipywidgets.Output()\ndisplay(box)\nwith box:\n    1 / 0",
+            "inside an Output widget: ZeroDivisionError: division by zero",
+        ),
+        (
+            "import ipywidgets\nipywidgets.HTML('<pre class=\"srlib-error\">bad value</pre>')",
+            "shown by a widget: <pre class=",
+        ),
+        ("print('x' * 1_000_000)", "largest: cell 6 (stream) 1,000,"),
+    ],
+)
+def test_execute_refuses_errors_and_heavy_outputs(executable, capsys, cell, message):
+    append(executable, f"# %%\n{cell}\n")
+    assert run_tool(executable, "--execute") == 1
+    error = capsys.readouterr().err
+    assert error.startswith("notebooks/90_doubling.ipynb: ")
+    assert message in error
+    assert not (executable / "notebooks" / "90_doubling.ipynb").exists()
+
+
+# The course's notebooks
+
+each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.stem)
+
+
+@functools.cache
+def learner(script: Path) -> nbformat.NotebookNode:
+    return nbformat.read(ROOT / "notebooks" / f"{script.stem}.ipynb", as_version=4)
+
+
+def markdown(notebook: nbformat.NotebookNode) -> str:
+    """Return the notebook's text without its fenced code."""
+    text = "\n\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    return re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def images(cell: nbformat.NotebookNode) -> list:
+    return [o for o in cell.get("outputs", []) if set(IMAGES) & set(o.get("data", {}))]
+
+
+def checks(cell: nbformat.NotebookNode) -> int:
+    """Count the exercises that a cell checks."""
+    return len(re.findall(r"\bcheck\(", cell.source)) if cell.cell_type == "code" else 0
+
+
+def test_there_are_notebooks():
+    assert len(SCRIPTS) >= 4
+
+
+def test_committed_notebooks_equal_a_rebuild(capsys):
+    assert tool.main(["--check"]) == 0, capsys.readouterr().err
+
+
+@each_script
+def test_outputs_are_whole_and_light(script):
+    path = ROOT / "notebooks" / f"{script.stem}.ipynb"
+    assert path.stat().st_size <= tool.SIZE_LIMIT, tool.largest_outputs(learner(script))
+    assert tool.find_errors(learner(script)) == []
+    code = [cell for cell in learner(script).cells if cell.cell_type == "code"]
+    assert all(cell.execution_count for cell in code), "not executed: --execute"
+    assert any(images(cell) for cell in code)
+    assert "not attempted" not in output_text(tagged(learner(script), "setup")[0])
+
+
+@each_script
+def test_solution_notebooks_have_no_outputs(script):
+    notebook = nbformat.read(script.with_suffix(".ipynb"), as_version=4)
+    assert not any(cell.get("outputs") for cell in notebook.cells)
+
+
+@each_script
+def test_every_exercise_reports_not_attempted(script):
+    for index, cell in enumerate(learner(script).cells):
+        reports = output_text(cell).lower().count("not attempted")
+        assert reports >= checks(cell), f"cell {index}: {output_text(cell)}"
+
+
+@each_script
+def test_opening_promises_and_shows_where_it_leads(script):
+    cells = learner(script).cells
+    assert cells[0].cell_type == "markdown"
+    assert cells[0].source.startswith("# ")
+    sections = 0
+    for cell in cells:  # a picture stands before the third section
+        if cell.cell_type == "markdown":
+            sections += len(re.findall(r"^## ", cell.source, flags=re.MULTILINE))
+        if images(cell):
+            break
+    assert sections < 3
+    opening = re.split(r"^## ", markdown(learner(script)), flags=re.MULTILINE)[0]
+    promise = re.search(
+        r"After this you can\b[^\n]*\n+((?:[-*\d].*\n(?:  .*\n)*)+)", opening + "\n"
+    )
+    assert promise, "the opening has no list 'After this you can'"
+    assert len(re.findall(r"^[-*\d]", promise[1], flags=re.MULTILINE)) == 3
+    assert re.search(r"\d+ (seconds|minutes?)\b", opening)
+    assert "GPU" in opening, "say what the time is with and without a GPU"
+
+
+@each_script
+def test_the_course_form(script):
+    notebook = learner(script)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.cell_type for cell in tagged(notebook, "parameters")] == ["code"]
+    assert sum(map(checks, code)) >= 2
+    assert any("Explorer(" in cell.source for cell in code)
+    headings = re.findall(r"^##+ (.*?)\s*$", markdown(notebook), flags=re.MULTILINE)
+    for heading in ("What you saw", "Pitfalls", "Further reading"):
+        assert heading in headings
+
+
+@each_script
+def test_code_cells_are_short(script):
+    for index, cell in enumerate(learner(script).cells):
+        if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", []):
+            lines = [line for line in cell.source.splitlines() if line.strip()]
+            assert len(lines) <= 25, f"cell {index} of {script.stem}: {lines[0]}"
+
+
+def prose(text: str) -> str:
+    """Drop what may hold an exclamation mark: code, formulas, comments, pictures, addresses."""
+    return re.sub(
+        r"`[^`]*`|\$\$.*?\$\$|\$[^$\n]*\$|<[^>]*>|!?(?=\[)|\]\([^)]*\)", "", text, flags=re.S
+    )
+
+
+@each_script
+def test_prose_has_no_exclamation_marks(script):
+    assert re.findall(r".*!.*", prose(markdown(learner(script)))) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("Look!", True), ("`a != b`, $n!$, ![alt](a!b), <!-- x -->", False), ("See [it!](b).", True)],
+)
+def test_prose_finds_exclamation_marks(text, found):
+    assert ("!" in prose(text)) is found
+
+
+@each_script
+def test_every_figure_has_alt_text(script):
+    for index, cell in enumerate(learner(script).cells):
+        for output in images(cell):
+            alts = [output.metadata.get(mime, {}).get("alt", "").strip() for mime in IMAGES]
+            assert any(alts), f"cell {index} of {script.stem}: use srlib.figures.show(figure, alt)"
+
+
+SWEEP = """\
+from srlib.widgets import Explorer
+found = [value for value in list(globals().values()) if isinstance(value, Explorer)]
+assert found
+for explorer in found:
+    explorer.sweep()
+"""
+
+
+@pytest.mark.notebooks
+@each_script
+def test_solution_runs_strictly_and_every_slider_at_its_ends(script, tmp_path, monkeypatch):
+    papermill = pytest.importorskip("papermill")
+    monkeypatch.setenv("SRLIB_PROFILE", "ci")
+    monkeypatch.setenv("SRLIB_STRICT", "1")
+    notebook = nbformat.read(script.with_suffix(".ipynb"), as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell(SWEEP))
+    nbformat.write(notebook, tmp_path / "solution.ipynb")
+    folder = ROOT / "notebooks"
+    before = sorted(folder.iterdir())
+    papermill.execute_notebook(
+        tmp_path / "solution.ipynb",
+        tmp_path / "executed.ipynb",
+        cwd=folder,
+        kernel_name="python3",
+        progress_bar=False,
+        execution_timeout=600,
+    )
+    assert tool.find_errors(nbformat.read(tmp_path / "executed.ipynb", as_version=4)) == []
+    assert sorted(folder.iterdir()) == before, "a notebook writes into the repository"
