@@ -2,6 +2,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The machines that run this are shared: how long an example takes says nothing.
+settings.register_profile("course", deadline=None)
+settings.load_profile("course")
 
 REPOSITORY = Path(__file__).parent.parent
 

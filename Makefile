@@ -1,0 +1,58 @@
+# One command opens the course: make lab. One command tests it: make test.
+# Everything is installed into .venv, once; change pyproject.toml or constraints.txt and it is done again.
+
+VENV   := .venv
+BIN    := $(VENV)/bin
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+NB     ?=
+# JupyterLab drops uploads of more than 10 MiB without a word; photographs can be larger.
+LAB_OPTIONS ?= --ServerApp.tornado_settings='{"websocket_max_message_size": 100000000}'
+
+.PHONY: help lab test lint notebooks bench clean
+
+help:
+	@echo "make lab        install what is needed, open JupyterLab with the course"
+	@echo "make test       install what is needed, run all tests"
+	@echo "make lint       ruff and codespell"
+	@echo "make notebooks  rebuild and execute the notebooks (NB='02 03' for some)"
+	@echo "make bench      measure what the README states about speed"
+	@echo "make clean      remove the environment and what was built"
+
+lab: $(VENV)/.course
+	$(BIN)/jupyter lab $(LAB_OPTIONS) notebooks/00_welcome.ipynb
+
+test: $(VENV)/.dev lint
+	$(BIN)/python tools/build_notebooks.py --check
+	$(BIN)/python -m pytest
+	env -u SRLIB_STRICT SRLIB_PROFILE=ci $(BIN)/python -m pytest --nbval-lax notebooks
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+notebooks: $(VENV)/.dev
+	$(BIN)/python tools/build_notebooks.py $(NB) --execute
+
+bench: $(VENV)/.dev
+	$(BIN)/python tools/bench.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
+
+# uv where it is present, because it is faster; else venv and pip.
+$(VENV)/pyvenv.cfg:
+	@if command -v uv >/dev/null; then uv venv --quiet --python '>=3.11' $(VENV); \
+	elif [ -n "$(PYTHON)" ]; then "$(PYTHON)" -m venv $(VENV); \
+	else echo "The course needs Python 3.11 or newer; none was found. See README.md."; exit 1; fi
+
+$(VENV)/.course $(VENV)/.dev: $(VENV)/.%: $(VENV)/pyvenv.cfg pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) (a few minutes the first time) ..."
+	@extras=$$(if [ "$*" = dev ]; then echo course,dev; else echo course; fi); \
+	if command -v uv >/dev/null; then \
+		uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable ".[$$extras]"; \
+	else \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[$$extras]"; \
+	fi
+	@touch $@

@@ -1,0 +1,16 @@
+"""Draw the README's picture from a bundled photograph: ``python tools/readme_picture.py``."""
+
+from pathlib import Path
+
+from srlib.assets import sample_image
+from srlib.figures import zoom_grid
+from srlib.resample import imresize, modcrop
+
+hr = modcrop(sample_image("chelsea"), 4)
+lr = imresize(hr, 1 / 4)
+images = {"low resolution": lr, "bicubic x4": imresize(lr, 4), "original": hr}
+figure = zoom_grid(images, (66, 100, 88, 120), reference="original", scale=4)
+path = Path(__file__).resolve().parents[1] / "docs/before_after.jpg"
+path.parent.mkdir(exist_ok=True)
+figure.savefig(path, pil_kwargs={"quality": 90})
+print(path)
