@@ -137,7 +137,7 @@ def imresize(
     Examples
     --------
     >>> imresize(np.array([[0, 100, 200, 100]], dtype=np.uint8), 0.5)
-    array([[ 46, 154]], dtype=uint8)
+    array([[ 61, 148]], dtype=uint8)
     """
     if isinstance(image, torch.Tensor):
         return _resize_tensor(image, scale, kernel, antialias, border)

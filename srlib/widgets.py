@@ -175,6 +175,8 @@ class Explorer(ipywidgets.VBox):
     ------
     TypeError
         If a control is not a widget with a value, or the first picture is of another type.
+    ValueError
+        If None is among a control's options.
     Exception
         Whatever `render` raises for the first picture.
     """
@@ -183,6 +185,9 @@ class Explorer(ipywidgets.VBox):
         for name, control in controls.items():
             if not isinstance(control, ipywidgets.ValueWidget):
                 raise TypeError(f"control {name!r} must be a widget with a value, got {control!r}")
+            if control.has_trait("options") and None in _range(control):
+                # ipywidgets takes it for "nothing chosen" and loses the choice.
+                raise ValueError(f"control {name!r} must not offer None, got {control.options!r}")
         self.controls = controls
         self._render = render
         self._photo = photo

@@ -27,7 +27,6 @@ def second_score(sr, hr, scale):
     return 20 * np.log10(255 / np.sqrt(np.mean((a - b) ** 2))), similarity
 
 
-@settings(deadline=None)
 @given(uint8_images, uint8_images)
 def test_psnr_equals_scikit_image(a, b):
     expected = np.inf if (a == b).all() else peak_signal_noise_ratio(a, b, data_range=255)
@@ -35,7 +34,7 @@ def test_psnr_equals_scikit_image(a, b):
     assert psnr(a / 255, b / 255, data_range=1) == pytest.approx(expected)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(uint8_images, uint8_images)
 def test_ssim_equals_scikit_image(a, b):
     expected = structural_similarity(

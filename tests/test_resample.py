@@ -128,7 +128,7 @@ def test_nearest_and_box_are_what_their_names_say():
     assert set(np.unique(imresize(PHOTO, 0.3, kernel="nearest"))) <= set(np.unique(PHOTO))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(1, 40), st.integers(1, 40), scales, kernels, borders, st.booleans())
 def test_sizes_types_and_constants(height, width, scale, kernel, border, antialias):
     options = {"kernel": kernel, "border": border, "antialias": antialias}
@@ -143,7 +143,7 @@ def test_sizes_types_and_constants(height, width, scale, kernel, border, antiali
     np.testing.assert_allclose(grey, 77, rtol=1e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     arrays(np.float64, (7, 9), elements=st.floats(0, 1)), scales, kernels, borders, st.booleans()
 )
@@ -157,7 +157,7 @@ def test_arrays_tensors_and_the_matrix_agree(image, scale, kernel, border, antia
     np.testing.assert_allclose(rows.sum(axis=1), 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(arrays(np.uint8, (8, 11, 3)), st.sampled_from([0.5, 1 / 3, 1.5, 2]), kernels, borders)
 def test_flipping_and_transposing_commute_where_nothing_rounds_between(
     image, scale, kernel, border

@@ -146,6 +146,12 @@ def test_a_control_without_value_is_refused():
         Explorer(grey, level=3)
 
 
+def test_none_among_the_options_is_refused():
+    for kind in (ipywidgets.SelectionSlider, ipywidgets.Dropdown):
+        with pytest.raises(ValueError, match="'level' must not offer None"):
+            Explorer(grey, level=kind(options=[("one", 1), ("nothing", None)], value=1))
+
+
 def test_captions_are_text():
     explorer = Explorer(lambda level: (grey(1)[0], "a < b\n<script>"), level=slider())
     assert explorer.caption.value == "a &lt; b<br>&lt;script&gt;"
