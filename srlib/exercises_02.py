@@ -193,6 +193,12 @@ _RESIZE_ROW = Exercise(
             "The result is shifted by a fraction of a pixel. Use source_positions.",
         ),
         Mistake(
+            lambda row, scale: np.interp(
+                _source_positions(len(_resize_row(row, scale)), scale), np.arange(len(row)), row
+            ),
+            "This is linear interpolation. The weights should come from cubic_weight.",
+        ),
+        Mistake(
             lambda row, scale: np.rint(_resize_row(row, scale)),
             "Nothing should be rounded here. The row is in floating point and stays so.",
         ),

@@ -60,6 +60,13 @@ _PSNR = Exercise(
             "The peak is fixed at 255. It has to be data_range, which is 1 for images in 0..1.",
         ),
         Mistake(
+            lambda prediction, target, data_range: _psnr_from(
+                _mse(prediction, target), float(np.max(prediction)) ** 2
+            ),
+            "The peak is taken from the picture. It is the largest value that a pixel can have, "
+            "data_range, whatever this picture holds.",
+        ),
+        Mistake(
             lambda prediction, target, data_range: _psnr_from(_mse(prediction, target), data_range),
             "The peak has to be squared, because the error is: 10 log10(peak**2 / MSE).",
         ),

@@ -1,14 +1,5 @@
 """Sliders: one function from values to a picture, and the controls that give it the values.
 
-    def blurred(image, sigma):
-        return my_blur(image, sigma), f"sigma = {sigma:.1f} pixels"
-
-    Explorer(
-        blurred,
-        photo=PhotoPicker("chelsea"),
-        sigma=ipywidgets.FloatSlider(1, min=0, max=5, description="sigma (pixels)"),
-    )
-
 The function is plain and can be tested without a browser (`Explorer.sweep`); the picture
 travels as encoded bytes, and an error in the function is shown where the picture is.
 """
