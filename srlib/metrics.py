@@ -134,7 +134,7 @@ def score(sr, hr, scale: float, protocol: EvalProtocol = EvalProtocol()):  # noq
     Parameters
     ----------
     sr, hr : ndarray or Tensor
-        Two images in 0..255 (uint8; `sr` may be floating point, not yet rounded), or two
+        Two images in 0..255, uint8 (`sr` may be floating point, not yet rounded), or two
         floating-point tensors in 0..1 on one device. Colour is (H, W, 3) or (N, 3, H, W).
         A grey original, (H, W) or (N, 1, H, W), is its own luma, whatever `protocol.channel`
         is; a coloured `sr` is then compared by its full-range luma.
@@ -151,8 +151,8 @@ def score(sr, hr, scale: float, protocol: EvalProtocol = EvalProtocol()):  # noq
     Raises
     ------
     ValueError
-        If the sizes differ or the shapes are not those above, if `sr` holds NaN, if `scale` < 1,
-        or if fewer than 11 pixels a side are left inside the border.
+        If the sizes differ, or shapes or types are not those above, if `sr` holds NaN, if
+        `scale` < 1, or if fewer than 11 pixels a side are left inside the border.
     TypeError
         If one is a tensor and the other is not.
 
@@ -196,8 +196,13 @@ def score(sr, hr, scale: float, protocol: EvalProtocol = EvalProtocol()):  # noq
 def _in_levels(image, name):
     """One image or a batch as float64 (N, C, H, W) in 0..255, C = 1 or 3."""
     if isinstance(image, torch.Tensor):
+        if not image.is_floating_point():
+            raise ValueError(f"{name} must be a floating-point tensor in 0..1, got {image.dtype}")
         tensor = image.double() * 255
     else:
+        if name == "hr" and np.asarray(image).dtype != np.uint8:
+            # Most likely 0..1, which would score 48 dB too much.
+            raise ValueError(f"hr must be uint8 in 0..255, got {np.asarray(image).dtype}")
         array = np.array(image, dtype=np.float64)
         tensor = torch.from_numpy(array[..., None] if array.ndim == 2 else array)
         tensor = tensor.permute(2, 0, 1)[None] if tensor.ndim == 3 else tensor

@@ -177,6 +177,8 @@ def test_the_last_hundredth_of_the_published_bicubic_scores(shared_data):
         (lambda: score(HR[:-4], HR, 4), ValueError, "one size"),
         (lambda: score(HR[..., :2], HR, 4), ValueError, "sr must be .H, W, 3"),
         (lambda: score(HR * np.nan, HR, 4), ValueError, "NaN"),
+        (lambda: score(SR / 255, HR / 255, 4), ValueError, "hr must be uint8.*got float64"),
+        (lambda: score(*[torch.zeros(1, 3, 32, 32).byte()] * 2, 4), ValueError, "torch.uint8"),
         (lambda: EvalProtocol(channel="Y"), ValueError, "got 'Y'"),
         (lambda: EvalProtocol(border=-1), ValueError, "got -1"),
     ],
