@@ -1,0 +1,253 @@
+"""Blocks that refine or enlarge features.
+
+All take and return tensors (N, C, H, W) of any size from 1x1 on. The three enlarging blocks have
+the same arguments and can stand in for each other; none contains an activation.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from srlib.checks import check_count
+from srlib.resample import resize_matrix
+
+__all__ = [
+    "BicubicUpsample",
+    "DeconvBlock",
+    "PixelShuffleBlock",
+    "PoolDeconvStage",
+    "ResidualBlock",
+    "ResizeConvBlock",
+]
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions whose result is added to the input: ``x + scaling * conv(relu(conv(x)))``.
+
+    No normalisation and no activation after the addition, as in EDSR; He's block for
+    classification and Ledig's SRResNet have batch normalisation.
+
+    Parameters
+    ----------
+    channels : int
+        Of input and output.
+    kernel_size : int
+        Odd.
+    scaling : float
+        Factor of the branch. Below 1 it keeps deep stacks stable.
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR, 2016.
+    B. Lim, S. Son, H. Kim, S. Nah, K. M. Lee, "Enhanced deep residual networks for single image
+    super-resolution", CVPR Workshops, 2017.
+    """
+
+    def __init__(self, channels: int, *, kernel_size: int = 3, scaling: float = 1.0):
+        super().__init__()
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd and positive, got {kernel_size!r}")
+        padding = kernel_size // 2
+        self.first = nn.Conv2d(channels, channels, kernel_size, padding=padding)
+        self.second = nn.Conv2d(channels, channels, kernel_size, padding=padding)
+        self.scaling = scaling
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return a tensor of the shape of `x`."""
+        # Not in place: the skip needs x as it came.
+        return x + self.scaling * self.second(F.relu(self.first(x)))
+
+
+class DeconvBlock(nn.Module):
+    """Enlarge by a transposed convolution, also called deconvolution.
+
+    The kernel is 2 * scale pixels wide for even scales and 3 * scale for odd ones: divisible by
+    the stride, so that every output pixel gets equally many terms, and symmetric around the
+    output pixels of an input pixel, so that nothing shifts.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels.
+    scale : int
+        Factor of the enlargement, at least 1.
+    init : {"bilinear", "icnr", "random"}
+        What the layer does before training: bilinear interpolation of randomly mixed channels,
+        repeated pixels of a random convolution, or torch's default, which shows a checkerboard.
+
+    Raises
+    ------
+    ValueError
+        If `scale` or `init` is not one of these.
+
+    References
+    ----------
+    M. D. Zeiler, D. Krishnan, G. W. Taylor, R. Fergus, "Deconvolutional networks", CVPR, 2010.
+    A. Odena, V. Dumoulin, C. Olah, "Deconvolution and checkerboard artifacts", Distill, 2016.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, scale: int, *, init: str = "bilinear"):
+        super().__init__()
+        check_count("scale", scale)
+        kernel_size = (3 if scale % 2 else 2) * scale
+        self.deconv = nn.ConvTranspose2d(
+            in_channels, out_channels, kernel_size, stride=scale, padding=(kernel_size - scale) // 2
+        )
+        weight = self.deconv.weight  # (in, out, K, K)
+        if init == "bilinear":
+            mix = nn.init.kaiming_normal_(torch.empty(out_channels, in_channels)).T  # (in, out)
+            distance = torch.arange(kernel_size) - (kernel_size - 1) / 2
+            row = (1 - distance.abs() / scale).clamp(min=0)
+            kernel = mix[..., None, None] * (row[:, None] * row)
+        elif init == "icnr":
+            taps = kernel_size // scale
+            few = nn.init.kaiming_normal_(torch.empty(out_channels, in_channels, taps, taps))
+            kernel = few.transpose(0, 1).repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+        elif init == "random":
+            return
+        else:
+            raise ValueError(f"init must be 'bilinear', 'icnr' or 'random', got {init!r}")
+        with torch.no_grad():
+            weight.copy_(kernel)
+            self.deconv.bias.zero_()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, in_channels, H, W) -> (N, out_channels, scale * H, scale * W)."""
+        return self.deconv(x)
+
+
+class PixelShuffleBlock(nn.Module):
+    """Enlarge by a convolution to scale**2 times the channels, which become pixels.
+
+    Also called sub-pixel convolution. Initialised with ICNR: before training the scale**2
+    channels of a block are equal, so that no checkerboard shows.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels.
+    scale : int
+        Factor of the enlargement, at least 1.
+    kernel_size : int
+        Odd.
+
+    Raises
+    ------
+    ValueError
+        If `scale` or `kernel_size` is not one of these.
+
+    References
+    ----------
+    W. Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel
+    convolutional neural network", CVPR, 2016.
+    A. Aitken et al., "Checkerboard artifact free sub-pixel convolution", arXiv:1707.02937, 2017.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, scale: int, *, kernel_size: int = 3):
+        super().__init__()
+        check_count("scale", scale)
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd and positive, got {kernel_size!r}")
+        self.conv = nn.Conv2d(
+            in_channels, out_channels * scale**2, kernel_size, padding=kernel_size // 2
+        )
+        few = torch.empty(out_channels, in_channels, kernel_size, kernel_size)
+        with torch.no_grad():
+            # PixelShuffle takes the scale**2 channels of a block from neighbouring places.
+            self.conv.weight.copy_(nn.init.kaiming_normal_(few).repeat_interleave(scale**2, 0))
+            self.conv.bias.zero_()
+        self.shuffle = nn.PixelShuffle(scale)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, in_channels, H, W) -> (N, out_channels, scale * H, scale * W)."""
+        return self.shuffle(self.conv(x))
+
+
+class ResizeConvBlock(nn.Module):
+    """Enlarge by repeating pixels, then convolve: no checkerboard, at scale**2 times the cost.
+
+    Parameters
+    ----------
+    in_channels, out_channels : int
+        Channels.
+    scale : int
+        Factor of the enlargement, at least 1.
+    kernel_size : int
+        Odd.
+
+    Raises
+    ------
+    ValueError
+        If `scale` or `kernel_size` is not one of these.
+
+    References
+    ----------
+    A. Odena, V. Dumoulin, C. Olah, "Deconvolution and checkerboard artifacts", Distill, 2016.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, scale: int, *, kernel_size: int = 3):
+        super().__init__()
+        check_count("scale", scale)
+        if kernel_size < 1 or kernel_size % 2 == 0:
+            raise ValueError(f"kernel_size must be odd and positive, got {kernel_size!r}")
+        self.scale = scale
+        self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, in_channels, H, W) -> (N, out_channels, scale * H, scale * W)."""
+        return self.conv(F.interpolate(x, scale_factor=self.scale, mode="nearest"))
+
+
+class PoolDeconvStage(nn.Module):
+    """Convolve and pool, deconvolve back, add the low-level features to the high-level ones.
+
+    At half the resolution a 3x3 convolution sees twice as far. What pooling loses of the
+    position comes back with the low-level features that are added.
+
+    Parameters
+    ----------
+    channels : int
+        Of input and output.
+    """
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.before = nn.Conv2d(channels, channels, 3, padding=1)
+        self.low = nn.Conv2d(channels, channels, 3, padding=1)
+        self.up = DeconvBlock(channels, channels, 2)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return a tensor of the shape of `x`, odd sizes included."""
+        pooled = F.max_pool2d(F.relu(self.before(x)), 2, ceil_mode=True)  # (N, C, H / 2, W / 2)
+        high = self.up(F.relu(self.low(pooled)))  # (N, C, H or H + 1, W or W + 1)
+        return x + high[..., : x.shape[-2], : x.shape[-1]]
+
+
+class BicubicUpsample(nn.Module):
+    """Enlarge as `srlib.resample.imresize` does, as one fixed convolution.
+
+    Every output pixel is a weighted mean of 5 x 5 input pixels, with weights that depend only on
+    its place among the scale x scale pixels of its input pixel. So it runs, compiles and exports
+    like any other layer.
+
+    Parameters
+    ----------
+    scale : int
+        Factor of the enlargement, at least 1.
+    """
+
+    def __init__(self, scale: int):
+        super().__init__()
+        check_count("scale", scale)
+        row = resize_matrix(5, scale)[2 * scale : 3 * scale]  # (scale, 5): the middle pixel's
+        weight = torch.einsum("pi,qj->pqij", *(torch.from_numpy(row),) * 2).reshape(-1, 1, 5, 5)
+        # Not saved with the weights: it follows from the scale.
+        self.register_buffer("weight", weight.float(), persistent=False)
+        self.scale = scale
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """(N, C, H, W) -> (N, C, scale * H, scale * W)."""
+        channels = x.reshape(-1, 1, *x.shape[-2:])  # (N * C, 1, H, W)
+        padded = F.pad(channels, (2, 2, 2, 2), mode="replicate")
+        result = F.pixel_shuffle(F.conv2d(padded, self.weight.to(x.dtype)), self.scale)
+        return result.reshape(*x.shape[:2], *result.shape[-2:])
