@@ -1,0 +1,458 @@
+"""Every network: what all must do, and each against a computation of its own."""
+
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from skimage.color import rgb2ycbcr
+from torch import nn
+
+from srlib.classic_models import FSRCNN, SRCNN, PlainCNN, PoolingCNN
+from srlib.layers import DeconvBlock, PixelShuffleBlock
+from srlib.models import SrResNet, TwoStageSrResNet, create_model
+from srlib.resample import imresize
+
+PUBLISHED = {"upsampler": "pixel_shuffle", "output": "linear", "image_skip": False}
+SMALL = {"channels": 6, "num_blocks": 2}
+NETWORKS = {
+    "SrResNet": ("SrResNet", SMALL),
+    "SrResNet, pixel_shuffle": ("SrResNet", SMALL | {"upsampler": "pixel_shuffle"}),
+    "SrResNet, resize_conv": ("SrResNet", SMALL | {"upsampler": "resize_conv"}),
+    "SrResNet, linear": ("SrResNet", SMALL | {"output": "linear"}),
+    "SrResNet, no image skip": ("SrResNet", SMALL | {"image_skip": False}),
+    "SrResNet, as published": ("SrResNet", SMALL | PUBLISHED),
+    "TwoStageSrResNet": ("TwoStageSrResNet", {"channels": 6}),
+    "TwoStageSrResNet, no image skip": (
+        "TwoStageSrResNet",
+        {"channels": 6, "image_skip": False, "output": "linear"},
+    ),
+    "SRCNN": ("SRCNN", {}),
+    "FSRCNN": ("FSRCNN", {}),
+    "PlainCNN": ("PlainCNN", {"widths": (6, 8, 6)}),
+    "PoolingCNN": ("PoolingCNN", {"channels": 6}),
+}
+each_network = pytest.mark.parametrize("variant", NETWORKS)
+each_scale = pytest.mark.parametrize("scale", [2, 3, 4])
+
+
+def make(variant, scale, seed=0):
+    """With random weights everywhere: the untrained tail of a network with image skip is zero."""
+    torch.manual_seed(seed)
+    name, options = NETWORKS[variant]
+    model = create_model(name, scale, **options)
+    for parameter in model.parameters():
+        if not parameter.abs().sum():
+            nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def picture(*size, seed=0):
+    return torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(seed))
+
+
+def count(model):
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def count_weights(model):
+    """Without biases and the slopes of PReLU."""
+    return sum(p.numel() for p in model.parameters() if p.ndim > 1)
+
+
+# What all have in common.
+
+
+@each_network
+@each_scale
+def test_the_output_is_the_input_times_the_scale_at_any_size(variant, scale):
+    model = make(variant, scale)
+    for size in [(1, 1), (1, 4), (5, 3), (6, 8)]:
+        with torch.no_grad():
+            output = model(picture(*size))
+        assert output.shape == (2, 3, scale * size[0], scale * size[1])
+        assert output.isfinite().all()
+
+
+@each_network
+@each_scale
+def test_the_gradient_reaches_every_parameter(variant, scale):
+    model = make(variant, scale)
+    F.mse_loss(model(picture(5, 7)), torch.rand(2, 3, 5 * scale, 7 * scale)).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+        assert parameter.grad.abs().sum() > 0, name
+
+
+@each_network
+def test_images_of_a_batch_do_not_mix(variant):
+    model = make(variant, 2)
+    batch = picture(6, 5)
+    with torch.no_grad():
+        alone = torch.cat([model(image[None]) for image in batch])
+        np.testing.assert_allclose(model(batch), alone, atol=1e-5)
+
+
+@each_network
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_precision_gives_nearly_the_same(variant, dtype):
+    model, lr = make(variant, 2), picture(6, 7)
+    lr[0, :, 0, 0], lr[1, :, 0, 0] = 0, 1
+    with torch.no_grad():
+        expected = model(lr)
+        try:
+            output = model.to(dtype)(lr.to(dtype))
+        except RuntimeError as error:
+            if dtype == torch.float16 and "not implemented for 'Half'" in str(error):
+                pytest.skip(f"this torch has no float16 on this CPU: {error}")
+            raise
+    assert output.dtype == dtype
+    # bfloat16 has 8 significant bits: 0.4 % a step of the computation.
+    np.testing.assert_allclose(output.float(), expected, atol=0.05)
+
+
+@each_network
+def test_weights_survive_a_file(variant, tmp_path):
+    model, other = make(variant, 3), make(variant, 3, seed=1)
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
+    lr = picture(5, 4)
+    with torch.no_grad():
+        assert not torch.equal(model(lr), other(lr))
+        other.load_state_dict(load_file(tmp_path / "model.safetensors"))
+        np.testing.assert_array_equal(model(lr), other(lr))
+
+
+@pytest.mark.parametrize("variant", [name for name in NETWORKS if "," not in name])
+def test_a_network_can_be_traced_as_one_graph(variant):
+    model, lr = make(variant, 2), picture(5, 6)
+    torch.compiler.reset()
+    with torch.no_grad():
+        output = torch.compile(model, backend="eager", fullgraph=True)(lr)
+        np.testing.assert_allclose(output, model(lr), atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler: they say nothing about this code
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler")
+def test_a_compiled_network_gives_the_same():
+    torch.manual_seed(0)
+    model, lr = SrResNet(2, channels=2, num_blocks=1), picture(5, 6)
+    nn.init.normal_(model.tail.conv.weight)
+    with torch.no_grad():
+        output = torch.compile(model, fullgraph=True)(lr)
+        np.testing.assert_allclose(output, model(lr), atol=1e-5)
+
+
+@each_network
+@pytest.mark.parametrize("shape", [(1, 2, 4, 4), (1, 1, 4, 4), (3, 4, 4), (1, 4, 4, 3)])
+def test_what_is_not_an_rgb_batch_is_named(variant, shape):
+    message = r"input must be RGB, \(N, 3, H, W\), got \(" + ", ".join(map(str, shape))
+    with pytest.raises(ValueError, match=message):
+        make(variant, 2)(torch.rand(shape))
+
+
+@each_network
+@pytest.mark.parametrize("scale", [5, 1, 0, 2.5, 2.0, "4", None])
+def test_a_bad_scale_is_named(variant, scale):
+    name, options = NETWORKS[variant]
+    with pytest.raises(ValueError, match=f"scale must be 2, 3 or 4, got {scale!r}"):
+        create_model(name, scale, **options)
+
+
+@pytest.mark.parametrize(
+    "name, options, message",
+    [
+        ("SrResNet", {"num_blocks": 0}, "num_blocks must be.*got 0"),
+        ("SrResNet", {"num_blocks": 1.5}, "num_blocks must be.*got 1.5"),
+        ("SrResNet", {"channels": 0}, "channels must be.*got 0"),
+        ("SrResNet", {"channels": "64"}, "channels must be.*got '64'"),
+        ("SrResNet", {"upsampler": "shuffle"}, "upsampler must be one of deconv.*got 'shuffle'"),
+        ("SrResNet", {"output": "tanh"}, "output must be 'sigmoid' or 'linear', got 'tanh'"),
+        ("TwoStageSrResNet", {"channels": -1}, "channels must be.*got -1"),
+        ("TwoStageSrResNet", {"output": None}, "output must be.*got None"),
+        ("PoolingCNN", {"channels": 0}, "channels must be.*got 0"),
+        ("PlainCNN", {"widths": ()}, r"widths must hold.*got \(\)"),
+        ("PlainCNN", {"widths": (8, 0)}, r"widths must hold.*got \(8, 0\)"),
+        ("SRResNet", {}, "name must be one of SrResNet.*got 'SRResNet'"),
+        ("SrResNet", {"blocks": 3}, "SrResNet takes channels, num_blocks.*got 'blocks'"),
+        ("SRCNN", {"channels": 3}, "SRCNN takes no option beside the scale, got 'channels'"),
+    ],
+)
+def test_bad_arguments_are_named(name, options, message):
+    with pytest.raises(ValueError, match=message):
+        create_model(name, 2, **options)
+
+
+def test_create_model_makes_what_is_asked_for():
+    assert {type(make(variant, 2)).__name__ for variant in NETWORKS} == {
+        cls.__name__ for cls in (SrResNet, TwoStageSrResNet, SRCNN, FSRCNN, PlainCNN, PoolingCNN)
+    }
+    model = create_model("SrResNet", channels=6, num_blocks=3, upsampler="pixel_shuffle")
+    assert model.scale == 4 and len(model.blocks) == 3 and model.head.out_channels == 6
+    assert isinstance(model.upsample[0], PixelShuffleBlock)
+
+
+# How many parameters, counted by hand.
+
+
+@each_scale
+def test_srcnn_has_the_parameters_of_the_paper(scale):
+    # Dong et al., PAMI 2016, section 4.3.2: 9-5-5 has 57 184 weights = 9*9*64 + 64*5*5*32 + 32*5*5.
+    model = SRCNN(scale)
+    assert count_weights(model) == 5184 + 51200 + 800 == 57184
+    assert count(model) == 57184 + 64 + 32 + 1
+
+
+@each_scale
+def test_fsrcnn_has_the_parameters_of_the_paper(scale):
+    # Dong et al., ECCV 2016, table 1: FSRCNN (56, 12, 4) has 12 464.
+    # Equation 3: 25 d + s d + 9 m s^2 + d s + 81 d.
+    d, s, m = 56, 12, 4
+    model = FSRCNN(scale)
+    assert count_weights(model) == 25 * d + s * d + 9 * m * s**2 + d * s + 81 * d == 12464
+    slopes = d + s + m * s + d
+    assert count(model) == 12464 + slopes + (slopes + 1)  # a bias for each slope; the output's
+
+
+def test_the_ten_layers_have_twelve_and_a_half_million_parameters():
+    # 3*3 weights for each pair of channels in 3-64-128-256-512-1024-512-256-128-64-3.
+    pairs = 3 * 64 + 64 * 128 + 128 * 256 + 256 * 512 + 512 * 1024
+    biases = 2 * (64 + 128 + 256 + 512) + 1024 + 3
+    model = PlainCNN(2)
+    assert len(model.layers) == 10
+    assert count_weights(model) == 9 * 2 * pairs == 12_537_216
+    assert count(model) == 12_537_216 + biases == 12_540_163
+
+
+@each_scale
+@pytest.mark.parametrize("upsampler", ["deconv", "pixel_shuffle", "resize_conv"])
+@pytest.mark.parametrize("channels, num_blocks", [(6, 1), (10, 4), (64, 16)])
+def test_srresnet_has_as_many_parameters_as_counted(scale, upsampler, channels, num_blocks):
+    conv = 9 * channels**2 + channels
+    factor = 2 if scale == 4 else scale
+    step = {
+        # kernels of 4x4 and 9x9: two and three times the stride
+        "deconv": {2: 16, 3: 81}[factor] * channels**2 + channels,
+        "pixel_shuffle": factor**2 * conv,
+        "resize_conv": conv,
+    }[upsampler]
+    expected = (27 + 1) * channels  # head
+    expected += num_blocks * 2 * conv + conv  # blocks and body
+    expected += step * (2 if scale == 4 else 1)
+    expected += 27 * channels + 3  # tail
+    for image_skip in (True, False):  # it has no weights
+        model = SrResNet(
+            scale,
+            channels=channels,
+            num_blocks=num_blocks,
+            upsampler=upsampler,
+            image_skip=image_skip,
+        )
+        assert count(model) == expected
+
+
+def test_the_default_srresnet_has_1_35_million_parameters():
+    # 1792 + 16 * 73 856 + 36 928 + 2 * 65 600 + 1731
+    assert count(SrResNet()) == 1_353_347
+
+
+@each_scale
+def test_the_other_networks_have_as_many_parameters_as_counted(scale):
+    c = 8
+    conv, deconv2 = 9 * c**2 + c, 16 * c**2 + c
+    up = {2: deconv2, 3: 81 * c**2 + c, 4: 2 * deconv2}[scale]
+    expected = 28 * c + 2 * (2 * conv + deconv2) + up + 27 * c + 3
+    assert count(TwoStageSrResNet(scale, channels=c)) == expected
+    expected = 28 * c + 2 * conv + 3 * c * (8 * scale) ** 2 + 3
+    assert count(PoolingCNN(scale, channels=c)) == expected
+
+
+# What they compute.
+
+
+def conv(x, weights, name):
+    weight = weights[f"{name}.weight"]
+    return F.conv2d(x, weight, weights[f"{name}.bias"], padding=weight.shape[-1] // 2)
+
+
+def enlarged(x, weights, scale, upsampler="deconv"):
+    """Enlarge by 2 twice, or by `scale` once, with a ReLU behind each step."""
+    factor = 2 if scale == 4 else scale
+    for index in range(2 if scale == 4 else 1):
+        name = f"upsample.{2 * index}"
+        if upsampler == "deconv":
+            weight, bias = weights[f"{name}.deconv.weight"], weights[f"{name}.deconv.bias"]
+            # The full result is K - factor larger: as much is cut off on each side.
+            x = F.conv_transpose2d(x, weight, bias, stride=factor)
+            cut = (weight.shape[-1] - factor) // 2
+            x = x[..., cut:-cut, cut:-cut]
+        elif upsampler == "pixel_shuffle":
+            x = F.pixel_shuffle(conv(x, weights, f"{name}.conv"), factor)
+        else:
+            x = x.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
+            x = conv(x, weights, f"{name}.conv")
+        x = x.clamp(min=0)
+    return x
+
+
+def with_image(residual, lr, scale, output, image_skip):
+    image = imresize(lr, scale)
+    if not image_skip:
+        return 1 / (1 + torch.exp(-residual)) if output == "sigmoid" else residual
+    if output == "linear":
+        return image + residual
+    image = image.clamp(1.5e-3, 1 - 1.5e-3)
+    return 1 / (1 + torch.exp(-(torch.log(image / (1 - image)) + residual)))
+
+
+@each_scale
+@pytest.mark.parametrize("upsampler", ["deconv", "pixel_shuffle", "resize_conv"])
+@pytest.mark.parametrize("output", ["sigmoid", "linear"])
+@pytest.mark.parametrize("image_skip", [True, False])
+def test_srresnet_step_by_step(scale, upsampler, output, image_skip):
+    torch.manual_seed(0)
+    options = {"upsampler": upsampler, "output": output, "image_skip": image_skip}
+    model = SrResNet(scale, channels=5, num_blocks=3, **options).double()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.15)
+    weights, lr = dict(model.state_dict()), picture(5, 4).double()
+    with torch.no_grad():
+        head = conv(lr, weights, "head")
+        x = head
+        for block in range(3):
+            branch = conv(x, weights, f"blocks.{block}.first").clamp(min=0)
+            x = x + 0.3 * conv(branch, weights, f"blocks.{block}.second")
+        features = head + conv(x, weights, "body")
+        residual = conv(enlarged(features, weights, scale, upsampler), weights, "tail.conv")
+        expected = with_image(residual, lr, scale, output, image_skip)
+        np.testing.assert_allclose(model(lr), expected, atol=1e-5)
+        assert (expected - imresize(lr, scale)).abs().max() > 0.05  # the weights matter
+
+
+@each_scale
+def test_two_stages_step_by_step(scale):
+    torch.manual_seed(0)
+    model = TwoStageSrResNet(scale, channels=5).double()
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.15)
+    weights, lr = dict(model.state_dict()), picture(5, 4).double()
+    with torch.no_grad():
+        x = conv(lr, weights, "head").clamp(min=0)
+        for stage in range(2):
+            low = conv(x, weights, f"stages.{stage}.before").clamp(min=0)
+            low = F.max_pool2d(F.pad(low, (0, 0, 0, 1)), 2)  # values are >= 0
+            low = conv(low, weights, f"stages.{stage}.low").clamp(min=0)
+            weight = weights[f"stages.{stage}.up.deconv.weight"]
+            bias = weights[f"stages.{stage}.up.deconv.bias"]
+            high = F.conv_transpose2d(low, weight, bias, stride=2)[..., 1:-1, 1:-1]
+            x = x + high[..., :5, :4]
+        residual = conv(enlarged(x, weights, scale), weights, "tail.conv")
+        expected = with_image(residual, lr, scale, "sigmoid", True)
+        np.testing.assert_allclose(model(lr), expected, atol=1e-5)
+
+
+@each_scale
+@pytest.mark.parametrize("network", [SrResNet, TwoStageSrResNet])
+def test_an_untrained_network_with_image_skip_is_bicubic(network, scale):
+    lr = picture(8, 9)
+    lr[0, :, :4], lr[1, :, :, :4] = 0, 1  # black and white, where logits are infinite
+    bicubic = imresize(lr, scale)
+    with torch.no_grad():
+        output = network(scale, channels=6)(lr)
+        difference = (output - bicubic.clamp(0, 1)).abs().max().item()
+        assert difference * 255 <= 0.4
+        linear = network(scale, channels=6, output="linear")(lr)
+        np.testing.assert_allclose(linear, bicubic, atol=1e-6)
+
+
+def test_the_published_kind_has_sub_pixel_convolutions_and_nothing_behind_its_last_one():
+    model = SrResNet(4, **SMALL, **PUBLISHED)
+    kinds = [type(module) for module in model.modules()]
+    assert kinds.count(nn.PixelShuffle) == 2 and nn.ConvTranspose2d not in kinds
+    assert not [kind for kind in kinds if kind.__name__ in ("BicubicUpsample", "BatchNorm2d")]
+    nn.init.constant_(model.tail.conv.bias, 50.0)
+    nn.init.zeros_(model.tail.conv.weight)
+    with torch.no_grad():
+        np.testing.assert_array_equal(model(picture(3, 3)), 50.0)
+    assert isinstance(SrResNet(4, **SMALL).upsample[0], DeconvBlock)
+
+
+def ycbcr(image):
+    """By scikit-image, in 0..1: (N, 3, H, W) -> (N, H, W, 3)."""
+    return rgb2ycbcr(image.double().permute(0, 2, 3, 1).numpy()) / 255
+
+
+@each_scale
+@pytest.mark.parametrize("network", [SRCNN, FSRCNN])
+def test_classic_networks_keep_the_colour_of_the_bicubic_image(network, scale):
+    model, lr = make(network.__name__, scale), picture(7, 6)
+    with torch.no_grad():
+        output = model(lr)
+    before, after = ycbcr(imresize(lr, scale)), ycbcr(output)
+    np.testing.assert_allclose(after[..., 1:], before[..., 1:], atol=1e-5)
+    assert np.abs(after[..., 0] - before[..., 0]).max() > 0.05
+    grey = lr[:, :1].expand(-1, 3, -1, -1)
+    with torch.no_grad():
+        output = model(grey)
+    np.testing.assert_allclose(output, output[:, :1].expand(-1, 3, -1, -1), atol=1e-5)
+
+
+@each_scale
+def test_srcnn_step_by_step(scale):
+    model, lr = make("SRCNN", scale), picture(4, 5)
+    x = ycbcr(imresize(lr, scale))[..., 0]  # (N, H, W)
+    x = torch.from_numpy(np.pad(x, ((0, 0), (8, 8), (8, 8)), mode="edge"))[:, None].float()
+    with torch.no_grad():
+        x = F.conv2d(x, model.extract.weight, model.extract.bias).clamp(min=0)
+        x = F.conv2d(x, model.map.weight, model.map.bias).clamp(min=0)
+        x = F.conv2d(x, model.reconstruct.weight, model.reconstruct.bias)
+        np.testing.assert_allclose(ycbcr(model(lr))[..., 0], x[:, 0], atol=1e-5)
+
+
+@each_scale
+def test_fsrcnn_step_by_step(scale):
+    model, lr = make("FSRCNN", scale), picture(4, 5)
+    weights = list(model.parameters())  # weight, bias, slopes: seven times; then weight, bias
+    x = torch.from_numpy(ycbcr(lr)[..., 0])[:, None].float()
+    with torch.no_grad():
+        for index in range(0, 21, 3):
+            weight, bias, slopes = weights[index : index + 3]
+            x = F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+            x = torch.where(x > 0, x, slopes[:, None, None] * x)
+        x = F.conv_transpose2d(x, *weights[21:], stride=scale)
+        # 9 - scale rows are too many; where that is odd, the top loses one more.
+        cut = (9 - scale + 1) // 2
+        x = x[..., cut : cut + 4 * scale, cut : cut + 5 * scale]
+        np.testing.assert_allclose(ycbcr(model(lr))[..., 0], x[:, 0], atol=1e-5)
+
+
+@each_scale
+def test_plain_cnn_step_by_step(scale):
+    model, lr = make("PlainCNN", scale), picture(4, 5)
+    weights = dict(model.state_dict())
+    x = imresize(lr, scale)
+    with torch.no_grad():
+        for index in range(3):
+            x = conv(x, weights, f"layers.{index}").clamp(min=0)
+        expected = torch.sigmoid(conv(x, weights, "layers.3"))
+        np.testing.assert_allclose(model(lr), expected, atol=1e-5)
+
+
+@each_scale
+def test_pooling_cnn_step_by_step(scale):
+    model, lr = make("PoolingCNN", scale), picture(5, 8)
+    weights = dict(model.state_dict())
+    with torch.no_grad():
+        x = lr
+        for name in ("first", "second"):
+            x = conv(x, weights, name).clamp(min=0)
+            x = F.max_pool2d(F.pad(x, (0, x.shape[3] % 2, 0, x.shape[2] % 2)), 2)
+        x = conv(x, weights, "third").clamp(min=0)
+        weight, bias = weights["enlarge.deconv.weight"], weights["enlarge.deconv.bias"]
+        x = F.conv_transpose2d(x, weight, bias, stride=4 * scale)
+        cut = 2 * scale
+        x = torch.sigmoid(x[..., cut : cut + 5 * scale, cut : cut + 8 * scale])
+        np.testing.assert_allclose(model(lr), x, atol=1e-5)
