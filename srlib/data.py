@@ -1,16 +1,18 @@
-"""From files to pairs of low-resolution and high-resolution images."""
+"""From files to pairs of low-resolution and high-resolution images, and to patches of them."""
 
 import os
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from srlib import assets
+from srlib.checks import check_count
 from srlib.image import read_image
 from srlib.resample import imresize, modcrop
 
-__all__ = ["Pair", "load_images", "make_pairs"]
+__all__ = ["Pair", "PatchSampler", "load_images", "make_pairs"]
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
 
@@ -117,3 +119,105 @@ def make_pairs(images: dict[str, np.ndarray], scale: int) -> list[Pair]:
             lr = np.repeat(lr[..., None], 3, axis=2)
         pairs.append(Pair(name, lr, hr))
     return pairs
+
+
+class PatchSampler:
+    """Draw batches of aligned random patches from images that stay on the device.
+
+    The decoded images live there as uint8, in one long row of pixels. A batch is a table of
+    indices into that row: no files are opened, no processes started. The LR patch is cut from
+    the LR image, so it equals what a camera would have seen, borders of the patch included.
+
+    Parameters
+    ----------
+    pairs : list of Pair
+        See `make_pairs`; colour only.
+    scale : int
+        The factor between LR and HR.
+    lr_patch_size : int
+        Side of a patch, in LR pixels.
+    batch_size : int
+        Patches a batch.
+    augment : bool
+        Turn and flip each patch at random: eight ways.
+    seed : int
+        Of the random numbers. The same seed gives the same patches on every device.
+    device : str or torch.device
+        Where images and patches are.
+
+    Raises
+    ------
+    ValueError
+        If there are no pairs, one is not aligned or grey, an LR image is smaller than a patch, or
+        a size is not a positive whole number.
+    """
+
+    def __init__(
+        self,
+        pairs: list[Pair],
+        scale: int,
+        *,
+        lr_patch_size: int = 24,
+        batch_size: int = 16,
+        augment: bool = True,
+        seed: int = 0,
+        device: str | torch.device = "cpu",
+    ):
+        if not pairs:
+            raise ValueError("pairs must hold at least one pair, got none")
+        check_count("lr_patch_size", lr_patch_size)
+        check_count("batch_size", batch_size)
+        for name, lr, hr in pairs:
+            height, width = lr.shape[:2]
+            if hr.shape != (height * scale, width * scale, 3):
+                raise ValueError(
+                    f"{name}: HR must be {scale} times LR and RGB, got {hr.shape} and {lr.shape}"
+                )
+            if min(height, width) < lr_patch_size:
+                raise ValueError(
+                    f"{name}: lr_patch_size must be at most {min(height, width)}, "
+                    f"got {lr_patch_size}"
+                )
+        self.scale, self.batch_size, self.augment = scale, batch_size, augment
+        self.lr_patch_size, self.device = lr_patch_size, torch.device(device)
+        self._generator = torch.Generator().manual_seed(seed)
+        self._pixels = [  # LR and HR: (pixels of all images, 3)
+            torch.cat([torch.from_numpy(pair[k].reshape(-1, 3)) for pair in pairs]).to(device)
+            for k in (1, 2)
+        ]
+        sizes = torch.tensor([pair.lr.shape[:2] for pair in pairs])  # (images, 2)
+        self._widths = sizes[:, 1]
+        self._starts = sizes.prod(dim=1).cumsum(0) - sizes.prod(dim=1)  # LR pixels before an image
+        self._choices = sizes - lr_patch_size + 1  # places for a patch: (images, 2)
+
+    def sample(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw a batch: float32 LR (N, 3, P, P) and HR (N, 3, s * P, s * P), both in 0..1."""
+        count, random = self.batch_size, self._generator
+        weights = self._choices.prod(dim=1).double()  # every place of every image alike
+        image = torch.multinomial(weights, count, replacement=True, generator=random)
+        corner = torch.rand(count, 2, generator=random, dtype=torch.float64)
+        corner = (corner * self._choices[image]).long()  # (N, 2)
+        turns = torch.randint(2, (3, count), generator=random).bool()
+        turns &= self.augment
+        return tuple(
+            self._gather(pixels, factor, image, corner, turns)
+            for pixels, factor in zip(self._pixels, (1, self.scale), strict=True)
+        )
+
+    def _gather(self, pixels, factor, image, corner, turns):
+        size = self.lr_patch_size * factor
+        transpose, flip_rows, flip_columns = (turn[:, None, None] for turn in turns)
+        place = torch.arange(size)
+        rows, columns = place[None, :, None], place[None, None, :]  # (1, P, 1), (1, 1, P)
+        rows, columns = (
+            torch.where(transpose, columns, rows),
+            torch.where(transpose, rows, columns),
+        )
+        rows = torch.where(flip_rows, size - 1 - rows, rows)
+        columns = torch.where(flip_columns, size - 1 - columns, columns)
+        top, left = (corner[:, k, None, None] * factor for k in (0, 1))
+        width = self._widths[image][:, None, None] * factor
+        start = self._starts[image][:, None, None] * factor**2
+        index = start + (top + rows) * width + left + columns  # (N, P, P)
+        patches = pixels[index.to(self.device)]  # (N, P, P, 3), uint8
+        return patches.permute(0, 3, 1, 2).float() / 255

@@ -4,17 +4,50 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 import pandas as pd
+import torch
+from torch import nn
 from tqdm.auto import tqdm
 
 from srlib import assets
 from srlib.data import Pair
+from srlib.image import to_float, to_uint8
 from srlib.metrics import EvalProtocol, score
 
-__all__ = ["evaluate", "published_results"]
+__all__ = ["evaluate", "published_results", "upscale"]
+
+
+def upscale(model: nn.Module, image: np.ndarray) -> np.ndarray:
+    """Enlarge an image with a network, in evaluation mode, on the device of its weights.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Takes (1, 3, H, W) in 0..1. Its mode is as before afterwards.
+    image : ndarray
+        uint8, shape (H, W, 3).
+
+    Returns
+    -------
+    ndarray
+        uint8, shape (scale * H, scale * W, 3).
+
+    Raises
+    ------
+    ValueError
+        If the image has another shape or type, or the output holds NaN.
+    """
+    parameter = next(model.parameters())
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            return to_uint8(model(to_float(image).to(parameter.device, parameter.dtype)))
+    finally:
+        model.train(was_training)
 
 
 def evaluate(
-    upscaler: Callable[[np.ndarray], np.ndarray],
+    upscaler: nn.Module | Callable[[np.ndarray], np.ndarray],
     pairs: Iterable[Pair],
     scale: float,
     *,
@@ -25,9 +58,10 @@ def evaluate(
 
     Parameters
     ----------
-    upscaler : callable
-        Takes an LR image, uint8 (H, W, 3), and returns the SR image, (scale*H, scale*W, 3) in
-        0..255, uint8 or floating point. For instance ``lambda lr: imresize(lr, 4)``.
+    upscaler : nn.Module or callable
+        A network, see `upscale`, or a function that takes an LR image, uint8 (H, W, 3), and
+        returns the SR image, (scale*H, scale*W, 3) in 0..255, uint8 or floating point. For
+        instance ``lambda lr: imresize(lr, 4)``.
     pairs : iterable of Pair
         See `srlib.data.make_pairs`.
     scale : float
@@ -54,7 +88,7 @@ def evaluate(
         raise ValueError("pairs must hold at least one pair, got none")
     rows = {}
     for pair in tqdm(pairs, desc="evaluate", unit="image", disable=not progress):
-        sr = upscaler(pair.lr)
+        sr = upscale(upscaler, pair.lr) if isinstance(upscaler, nn.Module) else upscaler(pair.lr)
         try:
             rows[pair.name] = score(sr, pair.hr, scale, protocol)
         except (TypeError, ValueError) as error:

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
+import torch
 
 from srlib.assets import sample_names
-from srlib.data import load_images, make_pairs
+from srlib.data import Pair, PatchSampler, load_images, make_pairs
 from srlib.image import read_image, write_image
 from srlib.resample import imresize
 
@@ -75,3 +76,122 @@ def test_unknown_sources_are_named(arguments, message):
 def test_an_empty_folder_is_named(tmp_path):
     with pytest.raises(ValueError, match="must hold image files"):
         load_images(tmp_path)
+
+
+def numbered_pairs(scale, *sizes):
+    """Images in which every pixel has a value of its own, so that a patch tells its place."""
+    pairs = []
+    for number, (height, width) in enumerate(sizes):
+        images = []
+        for factor in (1, scale):
+            rows, columns = np.mgrid[: height * factor, : width * factor]
+            layers = [rows, columns, np.full_like(rows, number)]
+            images.append(np.stack(layers, axis=2).astype(np.uint8))
+        pairs.append(Pair(f"image {number}", *images))
+    return pairs
+
+
+def to_bytes(patches):
+    """(N, 3, P, P) in 0..1 -> uint8 (N, P, P, 3)."""
+    array = patches.permute(0, 2, 3, 1).numpy() * 255
+    np.testing.assert_allclose(array, array.round(), atol=1e-4)
+    return array.round().astype(np.uint8)
+
+
+def eight_turns(patch):
+    for quarter in range(4):
+        turned = np.rot90(patch, quarter)
+        yield from (turned, turned[:, ::-1])
+
+
+def places(pairs, scale, size, batch):
+    """Image, top, left and turn of each patch, if HR is the same place in the same turn."""
+    for lr, hr in zip(*map(to_bytes, batch), strict=True):
+        number = lr[0, 0, 2]
+        top, left = lr[..., 0].min(), lr[..., 1].min()
+        crop = pairs[number].lr[top : top + size, left : left + size]
+        assert crop.shape == lr.shape
+        turns = [n for n, turned in enumerate(eight_turns(crop)) if np.array_equal(turned, lr)]
+        assert len(turns) == 1
+        box = [slice(edge * scale, (edge + size) * scale) for edge in (int(top), int(left))]
+        expected = list(eight_turns(pairs[number].hr[tuple(box)]))[turns[0]]
+        np.testing.assert_array_equal(hr, expected)
+        yield int(number), int(top), int(left), turns[0]
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+def test_patches_are_aligned_crops_in_all_turns_from_all_places(scale):
+    pairs = numbered_pairs(scale, (4, 6), (7, 5), (3, 3))
+    sampler = PatchSampler(pairs, scale, lr_patch_size=3, batch_size=64)
+    drawn = []
+    for _ in range(30):
+        drawn += places(pairs, scale, 3, sampler.sample())
+    possible = {
+        (number, top, left)
+        for number, pair in enumerate(pairs)
+        for top in range(pair.lr.shape[0] - 2)
+        for left in range(pair.lr.shape[1] - 2)
+    }
+    counts = np.unique([place[:3] for place in drawn], axis=0, return_counts=True)[1]
+    assert {place[:3] for place in drawn} == possible
+    # 1920 draws from 24 places: 80 each, give or take 9; four times that is too much.
+    assert np.abs(counts - 80).max() < 36
+    turns = np.bincount([place[3] for place in drawn], minlength=8)
+    assert np.abs(turns - 240).max() < 60
+
+
+def test_without_augmentation_patches_are_not_turned():
+    pairs = numbered_pairs(2, (8, 9))
+    sampler = PatchSampler(pairs, 2, lr_patch_size=4, batch_size=50, augment=False)
+    assert {turn for *_, turn in places(pairs, 2, 4, sampler.sample())} == {0}
+
+
+def test_patches_of_photographs_are_what_make_pairs_made():
+    photo = RANDOM.integers(0, 256, (41, 37, 3), dtype=np.uint8)
+    pairs = make_pairs({"photo": photo}, 3)
+    sampler = PatchSampler(pairs, 3, lr_patch_size=5, batch_size=6, augment=False)
+    windows = np.lib.stride_tricks.sliding_window_view(pairs[0].lr, (5, 5, 3))[:, :, 0]
+    for lr, hr in zip(*map(to_bytes, sampler.sample()), strict=True):
+        ((top, left),) = np.argwhere((windows == lr).all(axis=(2, 3, 4)))
+        expected = pairs[0].hr[3 * top : 3 * top + 15, 3 * left : 3 * left + 15]
+        np.testing.assert_array_equal(hr, expected)
+
+
+def test_a_batch_has_the_promised_shape_type_and_range():
+    sampler = PatchSampler(numbered_pairs(4, (9, 9)), 4, lr_patch_size=9, batch_size=2)
+    lr, hr = sampler.sample()
+    assert lr.shape == (2, 3, 9, 9) and hr.shape == (2, 3, 36, 36)
+    assert lr.dtype == hr.dtype == torch.float32
+    assert 0 <= hr.min() and hr.max() <= 1
+
+
+def test_the_seed_decides_and_nothing_else():
+    pairs = numbered_pairs(2, (30, 30))
+    samplers = [PatchSampler(pairs, 2, lr_patch_size=8, seed=seed) for seed in (5, 5, 6)]
+    first = [torch.cat([sampler.sample()[0] for _ in range(2)]) for sampler in samplers]
+    torch.rand(3)  # the global generator is another one
+    assert torch.equal(first[0], first[1]) and not torch.equal(first[0], first[2])
+    before = torch.get_rng_state()
+    second = samplers[0].sample()[0]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert not torch.equal(first[0][:16], second) and torch.equal(second, samplers[1].sample()[0])
+
+
+@pytest.mark.parametrize(
+    "pairs, options, message",
+    [
+        ([], {}, "at least one pair, got none"),
+        (numbered_pairs(2, (30, 8)), {}, "image 0: lr_patch_size must be at most 8, got 24"),
+        (numbered_pairs(2, (30, 8)), {"lr_patch_size": 0}, "lr_patch_size must be.*got 0"),
+        (numbered_pairs(2, (30, 30)), {"batch_size": 0}, "batch_size must be.*got 0"),
+        (numbered_pairs(3, (30, 30)), {}, "image 0: HR must be 2 times LR and RGB"),
+        (
+            [Pair("grey", np.zeros((30, 30, 3), np.uint8), np.zeros((60, 60), np.uint8))],
+            {},
+            r"grey: HR must be 2 times LR and RGB, got \(60, 60\)",
+        ),
+    ],
+)
+def test_what_patches_cannot_be_cut_from_is_named(pairs, options, message):
+    with pytest.raises(ValueError, match=message):
+        PatchSampler(pairs, 2, **options)

@@ -1,8 +1,11 @@
 import numpy as np
+import pandas as pd
 import pytest
+import torch
+from torch import nn
 
 from srlib.data import Pair, make_pairs
-from srlib.evaluation import evaluate, published_results
+from srlib.evaluation import evaluate, published_results, upscale
 from srlib.metrics import EvalProtocol, score
 from srlib.resample import imresize
 
@@ -70,3 +73,63 @@ def test_published_results_carry_their_sources():
         assert network == "bicubic" or psnr_db > x4["bicubic", dataset]
     with pytest.raises(ValueError, match="got 5"):
         published_results(5)
+
+
+class Repeat(nn.Module):
+    """Repeats pixels and shows which mode and type it was called in."""
+
+    def __init__(self):
+        super().__init__()
+        self.factor = nn.Parameter(torch.ones(()))
+        self.calls = []
+
+    def forward(self, x):
+        self.calls.append((self.training, x.dtype, torch.is_grad_enabled(), tuple(x.shape)))
+        return x.repeat_interleave(2, 2).repeat_interleave(2, 3) * self.factor
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_upscale_runs_a_network_for_evaluation_and_leaves_it_as_it_was(training, dtype):
+    network = Repeat().to(dtype).train(training)
+    lr = PAIRS[0].lr
+    sr = upscale(network, lr)
+    assert sr.dtype == np.uint8
+    np.testing.assert_array_equal(sr, lr.repeat(2, axis=0).repeat(2, axis=1))
+    assert network.calls == [(False, dtype, False, (1, 3, *lr.shape[:2]))]
+    assert network.training == training
+
+
+def test_upscale_rounds_and_clips():
+    network = Repeat()
+    with torch.no_grad():
+        network.factor.fill_(1.5)
+    lr = np.array([[[0, 1, 100], [169, 170, 171]]], np.uint8)
+    expected = np.array([[0, 2, 150], [254, 255, 255]])  # halves round up
+    np.testing.assert_array_equal(upscale(network, lr)[0, ::2], expected)
+
+
+def test_upscale_keeps_the_mode_when_the_network_fails():
+    class Broken(Repeat):
+        def forward(self, x):
+            raise ZeroDivisionError
+
+    network = Broken().train()
+    with pytest.raises(ZeroDivisionError):
+        upscale(network, PAIRS[0].lr)
+    assert network.training
+
+
+@pytest.mark.parametrize("image", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3))])
+def test_upscale_refuses_what_is_no_image(image):
+    with pytest.raises((TypeError, ValueError), match="image must"):
+        upscale(Repeat(), image)
+
+
+def test_evaluate_takes_a_network_like_a_function():
+    network = Repeat()
+    table = evaluate(network, PAIRS, 2, progress=False)
+    as_function = evaluate(lambda lr: upscale(network, lr), PAIRS, 2, progress=False)
+    pd.testing.assert_frame_equal(table, as_function)
+    nearest = evaluate(lambda lr: imresize(lr, 2, kernel="nearest"), PAIRS, 2, progress=False)
+    pd.testing.assert_frame_equal(table, nearest)
