@@ -1,0 +1,828 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 07 SrResNet: the whole network
+#
+# You have written residual blocks and deconvolution. Here you put them together, weight for
+# weight, until your functions give the same picture as `srlib.models.SrResNet`. Then you find out
+# what it costs, how far it sees, whether it can learn, and what its last line is good for:
+#
+# $$y = \sigma\big(\mathrm{logit}(\mathrm{bicubic}(x)) + W_{out} * \mathrm{ReLU}(W_{res} *
+# (f + F_{res}(f)) + b_{out})\big)$$
+#
+# where $f$ are features of the low-resolution image $x$, $F_{res}$ the residual blocks and a
+# convolution, $W_{res}$ the deconvolution and $\sigma$ the sigmoid.
+#
+# **After this you can**
+#
+# - draw SrResNet from memory, with the shape after every step;
+# - count its parameters, its multiply-adds and the pixels that it sees, and check each count;
+# - test that a network can learn before you spend hours on training it.
+#
+# Time: 75 minutes to read and try, of which the computer needs about three, or one with a GPU.
+
+# %%
+import math
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+from tqdm.auto import tqdm
+
+from srlib.assets import sample_image
+from srlib.data import Pair, PatchSampler, load_images, make_pairs
+from srlib.diagrams import draw_chain
+from srlib.environment import by_profile
+from srlib.evaluation import evaluate
+from srlib.exercises import check
+from srlib.figures import compare, show
+from srlib.image import to_float, to_uint8
+from srlib.layers import BicubicUpsample
+from srlib.metrics import score
+from srlib.models import SrResNet, TwoStageSrResNet
+from srlib.resample import imresize, modcrop
+from srlib.training import TrainConfig, train
+from srlib.widgets import Explorer
+
+# %% tags=["parameters"]
+overfit_steps = by_profile(ci=3, cpu=300, gpu=2000)  # on one crop, for each run
+first_steps = by_profile(ci=2, cpu=200, gpu=3000)  # on the training photographs, for each run
+channels, num_blocks = by_profile(ci=(8, 1), cpu=(16, 4), gpu=(64, 16))  # of those networks
+seeds = (0, 1, 2)
+test_names = by_profile(
+    ci=("chelsea",),
+    cpu=("brick", "camera", "chelsea", "coffee"),
+    gpu=("brick", "camera", "chelsea", "coffee"),
+)
+
+# %% [markdown]
+# ## 1. The whole network in one picture
+#
+# This is where the notebook leads. Follow the boxes from left to right. Three paths go
+# around something: one around each residual block (inside the box), one around all blocks, and
+# one around the whole network.
+#
+# *Predict:* which of the three skips is worth most in the first minute of training?
+
+# %%
+steps = [
+    ("LR image", "tensor", "(N, 3, H, W)"),
+    ("head: conv 3x3", "conv", "(N, C, H, W)"),
+    ("16 residual blocks", "conv", "(N, C, H, W)"),
+    ("body: conv 3x3", "conv", "(N, C, H, W)"),
+    ("feature skip", "add", "(N, C, H, W)"),
+    ("deconv x2, ReLU", "enlarge", "(N, C, 2H, 2W)"),
+    ("deconv x2, ReLU", "enlarge", "(N, C, 4H, 4W)"),
+    ("tail: conv 3x3", "conv", "(N, 3, 4H, 4W)"),
+    ("image skip", "add", "(N, 3, 4H, 4W)"),
+    ("sigmoid", "activation", "(N, 3, 4H, 4W)"),
+]
+skips = [(1, 4, "features"), (0, 8, "bicubic x4, then logit")]
+show(
+    draw_chain(steps, skips=skips, title="SrResNet, x4"),
+    "A chain of ten steps: LR image, head, residual blocks, body, plus, two deconvolutions, tail, "
+    "plus, sigmoid. One arc leads from the head to the first plus, one from the LR image "
+    "to the second.",
+)
+
+# %% [markdown]
+# ## 2. The last line first: adding in logit space
+#
+# The image skip means that the network does not have to make a picture. It makes a **residual**:
+# what has to be added to bicubic interpolation. A sigmoid at the end keeps the sum in 0..1. But
+# the sigmoid of a picture is not the picture: sigmoid(0), black, is 0.5.
+#
+# The way out: undo the sigmoid first. Its inverse is the **logit**, $\log(p / (1 - p))$. Then a
+# residual of 0 gives the bicubic image back. One thing is left to care for: the logit of black
+# is minus infinity, and bicubic interpolation overshoots 0..1.
+#
+# ### Exercise 07.1
+#
+# Add a residual to a bicubic image in logit space. Keep the image away from both ends by `eps`.
+
+
+# %%
+def add_in_logit_space(bicubic, residual, eps):
+    """Tensors (N, 3, H, W), image in about 0..1, residual any number -> image in 0..1."""
+    ### BEGIN SOLUTION
+    return torch.sigmoid(torch.logit(bicubic.clamp(eps, 1 - eps)) + residual)
+    ### END SOLUTION
+
+
+add_in_logit_space = check("07.1", add_in_logit_space)
+
+# %% [markdown]
+# *Predict:* the same residual is added to a mid grey and to white. Which one changes more?
+
+# %%
+grey = torch.linspace(0, 1, 256)
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4))
+for value, style in ((1.0, "-"), (0.0, ":"), (-1.0, "--")):
+    line = add_in_logit_space(grey, torch.tensor(value), 1.5e-3)
+    left.plot(grey, line, style, color="C0", label=f"logit space, residual {value:+.0f}")
+left.plot(grey, torch.sigmoid(grey), color="C1", label="sigmoid of the image itself")
+left.plot(grey, (grey + 0.2).clamp(0, 1), color="C2", label="plain sum, +0.2, cut off")
+left.set(xlabel="bicubic grey value", ylabel="output", title="What comes out")
+left.legend(fontsize=9)
+right.plot(grey, grey * (1 - grey), color="C0", label="logit space, residual 0: y (1 - y)")
+right.axhline(1, color="C2", label="plain sum: 1")
+right.set(xlabel="output y", ylabel="change of output per residual", title="What a residual moves")
+right.legend(fontsize=10)
+show(
+    figure,
+    "Left: in logit space the output bends from 0 to 1 and never leaves this range; the sigmoid "
+    "of the image is confined to the middle. Right: the slope y (1 - y) is 0.25 in the middle "
+    "and falls to 0 at black and white.",
+)
+
+# %% [markdown]
+# At black and white the sigmoid **saturates**: a residual moves hardly anything, and the gradient
+# that comes back is as small. For a picture this is mostly a blessing, because white stays white
+# without effort. It has a price: where bicubic gave black and the truth is grey, the residual has
+# to be large. The clamp sets the price. Its own error, without any residual, is below half a grey
+# level:
+
+# %%
+moved = (add_in_logit_space(grey, torch.zeros(1), 1.5e-3) - grey).abs() * 255
+needed = torch.logit(torch.tensor(0.5)) - torch.logit(torch.tensor(1.5e-3))
+print(f"largest change by the clamp: {moved.max():.2f} grey levels")
+print(f"slope at black {1.5e-3 * (1 - 1.5e-3):.4f}, at mid grey {0.25:.4f}")
+print(f"residual that turns black into mid grey: {needed:.1f}")
+
+# %% [markdown]
+# ## 3. The assembly, step by step
+#
+# Here is a small SrResNet with random weights and its table of weights. Your functions take these
+# tensors, so that in the end both must give the same picture. (A fresh network has a tail of
+# zeros: its residual is 0 and it *is* bicubic interpolation. That would make the comparison too
+# easy, so the tail gets random weights here.)
+
+# %%
+torch.manual_seed(0)
+network = SrResNet(4, channels=16, num_blocks=3).eval()
+nn.init.normal_(network.tail.conv.weight, std=0.1)
+nn.init.normal_(network.tail.conv.bias, std=0.1)
+weights = {name: tensor.detach() for name, tensor in network.named_parameters()}
+for name, tensor in weights.items():
+    if ".1." not in name and ".2.first" not in name and "blocks.2" not in name:
+        print(f"{name:32} {tuple(tensor.shape)}")
+
+# %% [markdown]
+# **Step 1, the head.** A convolution makes 16 features of 3 colours. Nothing follows it, no ReLU.
+
+# %%
+hr = modcrop(sample_image("chelsea"), 4)[92:156, 152:248]  # (64, 96, 3), the eye
+lr = to_float(imresize(hr, 1 / 4))  # (1, 3, 16, 24)
+
+
+def conv(x, weight, bias):
+    """Convolve and keep the size: (N, C, H, W) -> (N, D, H, W), weight (D, C, K, K)."""
+    return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+
+
+features = conv(lr, weights["head.weight"], weights["head.bias"])
+print("LR image", tuple(lr.shape), "-> head", tuple(features.shape))
+
+# %% [markdown]
+# **Step 2, a residual block.** Convolution, ReLU, convolution, times 0.3, plus the input. The
+# factor 0.3 keeps the sum from growing along 16 blocks.
+
+
+# %%
+def residual_block(x, first, first_bias, second, second_bias):
+    """(N, C, H, W) -> (N, C, H, W)."""
+    return x + 0.3 * conv(F.relu(conv(x, first, first_bias)), second, second_bias)
+
+
+def block_weights(index):
+    """Four tensors: weight and bias of both convolutions of a block."""
+    parts = ("first.weight", "first.bias", "second.weight", "second.bias")
+    return tuple(weights[f"blocks.{index}.{part}"] for part in parts)
+
+
+deep = residual_block(features, *block_weights(0))
+print("features", tuple(features.shape), "-> block", tuple(deep.shape))
+print(f"mean change by the block: {(deep - features).abs().mean():.3f}, "
+      f"mean feature: {features.abs().mean():.3f}")  # fmt: skip
+
+# %% [markdown]
+# **Step 3, all blocks, the body, the feature skip.** The blocks follow one another. Then comes
+# one more convolution, the *body*. Then the features of step 1 are added: this is
+# $f + F_{res}(f)$.
+#
+# ### Exercise 07.2
+#
+# Write step 3. `blocks` is a list with four tensors for each block, `body` is weight and bias.
+# You may use `residual_block` and `conv`.
+
+
+# %%
+def refine(features, blocks, body):
+    """(N, C, H, W) -> (N, C, H, W); blocks: list of (first, bias, second, bias)."""
+    ### BEGIN SOLUTION
+    deep = features
+    for block in blocks:
+        deep = residual_block(deep, *block)
+    return features + conv(deep, *body)
+    ### END SOLUTION
+
+
+refine = check("07.2", refine)
+
+# %%
+blocks = [block_weights(index) for index in range(3)]
+refined = refine(features, blocks, (weights["body.weight"], weights["body.bias"]))
+print("features", tuple(features.shape), "-> blocks, body, feature skip", tuple(refined.shape))
+
+# %% [markdown]
+# **Step 4, the deconvolution**, twice by 2, with a ReLU behind each. Kernel 4, stride 2, padding
+# 1: the kernel is divisible by the stride, so no checkerboard is built in.
+
+
+# %%
+def enlarge(x, weight, bias):
+    """(N, C, H, W) -> (N, D, 2 H, 2 W), weight (C, D, 4, 4): input channels come first."""
+    return F.relu(F.conv_transpose2d(x, weight, bias, stride=2, padding=1))
+
+
+first = enlarge(refined, weights["upsample.0.deconv.weight"], weights["upsample.0.deconv.bias"])
+second = enlarge(first, weights["upsample.2.deconv.weight"], weights["upsample.2.deconv.bias"])
+print("refined", tuple(refined.shape), "->", tuple(first.shape), "->", tuple(second.shape))
+
+# %% [markdown]
+# **Step 5, the tail** turns 16 features into 3 colours. **Step 6, the image skip** adds the
+# bicubic image in logit space. **Step 7, the sigmoid**, is part of `add_in_logit_space`.
+
+# %%
+residual = conv(second, weights["tail.conv.weight"], weights["tail.conv.bias"])
+bicubic = BicubicUpsample(4)(lr)
+output_by_hand = add_in_logit_space(bicubic, residual, 1.5e-3)
+print(
+    "tail",
+    tuple(residual.shape),
+    "+ bicubic",
+    tuple(bicubic.shape),
+    "->",
+    tuple(output_by_hand.shape),
+)
+with torch.inference_mode():
+    expected = network(lr)
+print(f"largest difference to srlib.models.SrResNet: {(output_by_hand - expected).abs().max():.1e}")
+print(f"largest difference to bicubic: {(output_by_hand - bicubic).abs().max():.2f}")
+
+# %% [markdown]
+# The difference to the library's network is what float32 arithmetic may lose, at most. The second
+# number shows that the comparison was a test: this network is far from bicubic. The seven steps
+# are the network; nothing was left out.
+
+# %% [markdown]
+# ## 4. Three variants
+#
+# - **SrResNet** of this course, as assembled above, with 64 channels and 16 blocks.
+# - The **two-stage** variant: no residual blocks, but twice the stage of notebook 06, "convolve
+#   and pool, deconvolve back, add the low-level features to the high-level ones"; then the same
+#   enlargement, tail, image skip and sigmoid.
+# - The **published kind**: Ledig et al. (2017) have 16 blocks of 64 channels, the feature skip,
+#   sub-pixel convolution, no image skip and no sigmoid. Their blocks have batch normalisation and
+#   a parametric ReLU, and their first and last convolution are 9x9. `SrResNet(upsampler=
+#   "pixel_shuffle", output="linear", image_skip=False)` has the structure without these three.
+
+# %%
+stage = [
+    ("conv 3x3, ReLU", "conv", "(N, C, H, W)"),
+    ("max pool 2", "pool", "(N, C, H/2, W/2)"),
+    ("conv 3x3, ReLU", "conv", "(N, C, H/2, W/2)"),
+    ("deconv x2", "enlarge", "(N, C, H, W)"),
+    ("low-level features", "add", "(N, C, H, W)"),
+]
+two_stage = [steps[0], ("head, ReLU", "conv", "(N, C, H, W)"), *stage, *stage, *steps[5:]]
+two_stage_skips = [(1, 6, "stage 1"), (6, 11, "stage 2"), (0, 15, "bicubic x4, logit")]
+show(
+    draw_chain(two_stage, skips=two_stage_skips, title="The two-stage variant, x4"),
+    "A chain of the LR image, the head, twice a stage of convolution, pooling, convolution, "
+    "deconvolution and plus with an arc around each stage, then two deconvolutions, tail, plus "
+    "and sigmoid.",
+)
+
+# %% [markdown]
+# ## 5. What it costs
+#
+# The cost of a convolution is counted in **multiply-adds** (MACs): for each pixel it makes,
+# kernel x kernel x input channels x output channels. A deconvolution multiplies each pixel it
+# *takes* by its whole kernel. Biases do not count. To compare networks, divide by the number of
+# LR pixels.
+#
+# *Predict:* 16 blocks have nearly all of the parameters. Have they nearly all of the cost?
+#
+# ### Exercise 07.3
+#
+# Count the multiply-adds for each LR pixel of SrResNet at `scale` 2, 3 or 4, with
+# `upsampler` "deconv" or "pixel_shuffle". The layers: head, blocks, body, then enlargement by 2
+# twice at x4, else once by `scale`, then the tail. A deconvolution has kernel 4 for a step of 2
+# and 9 for 3; all other layers have kernel 3. The sub-pixel convolution has `step**2` times the
+# output channels.
+
+
+# %%
+def count_macs_per_lr_pixel(channels, num_blocks, scale, upsampler):
+    """Multiply-adds of all learned layers, divided by the number of LR pixels: int."""
+    ### BEGIN SOLUTION
+    macs = 9 * 3 * channels  # head
+    macs += (2 * num_blocks + 1) * 9 * channels**2  # blocks and body
+    area = 1  # pixels for each LR pixel
+    for step in (2, 2) if scale == 4 else (scale,):
+        if upsampler == "deconv":
+            kernel_size = {2: 4, 3: 9}[step]
+            macs += area * kernel_size**2 * channels**2
+        else:
+            macs += area * 9 * channels * channels * step**2
+        area *= step**2
+    return macs + area * 9 * channels * 3  # tail
+    ### END SOLUTION
+
+
+count_macs_per_lr_pixel = check("07.3", count_macs_per_lr_pixel)
+
+# %% [markdown]
+# A count by hand needs a second count. A **hook** is called with the input and the output of a
+# layer while a real image goes through. And torch has a counter of its own, which counts a
+# multiply-add as two operations and includes the fixed bicubic layer.
+
+
+# %%
+def measure_macs(model, side=8):
+    """Multiply-adds per LR pixel by hooks, learned layers only, and by torch's counter."""
+    total = 0
+
+    def add(layer, inputs, result):
+        nonlocal total
+        pixels = inputs[0] if isinstance(layer, nn.ConvTranspose2d) else result
+        kernel = math.prod(layer.kernel_size) * layer.in_channels * layer.out_channels
+        total += kernel * math.prod(pixels.shape[-2:])
+
+    layers = [m for m in model.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    hooks = [layer.register_forward_hook(add) for layer in layers]
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, 3, side, side))
+    for hook in hooks:
+        hook.remove()
+    return total / side**2, counter.get_total_flops() / 2 / side**2
+
+
+# %%
+variants = {
+    "SrResNet": SrResNet(4),
+    "two-stage": TwoStageSrResNet(4),
+    "published kind": SrResNet(4, upsampler="pixel_shuffle", output="linear", image_skip=False),
+}
+# Two stages in place of the body: full, half, half resolution; a quarter of the pixels there.
+stages = 2 * (9 + 9 / 4 + 16 / 4) * 64**2
+by_hand = {
+    "SrResNet": count_macs_per_lr_pixel(64, 16, 4, "deconv"),
+    "two-stage": count_macs_per_lr_pixel(64, 0, 4, "deconv") - 9 * 64**2 + stages,
+    "published kind": count_macs_per_lr_pixel(64, 16, 4, "pixel_shuffle"),
+}
+costs = pd.DataFrame({name: measure_macs(model) for name, model in variants.items()}).T
+costs.columns = ["by hooks", "by torch's counter"]
+costs.insert(0, "by hand", pd.Series(by_hand))
+costs.insert(0, "parameters", [sum(p.numel() for p in m.parameters()) for m in variants.values()])
+costs["per output pixel"] = costs["by hand"] / 16
+costs.astype(int)
+
+# %%
+enlargement = by_hand["SrResNet"] - 64 * 27 - 33 * 9 * 64**2
+bicubic_macs = costs.loc["SrResNet", "by torch's counter"] - costs.loc["SrResNet", "by hooks"]
+up_parameters = sum(p.numel() for p in variants["SrResNet"].upsample.parameters())
+print(f"enlargement and tail of SrResNet: {100 * enlargement / by_hand['SrResNet']:.0f} % of cost")
+print(f"deconvolutions: {100 * up_parameters / costs.loc['SrResNet', 'parameters']:.0f} % "
+      "of the parameters")  # fmt: skip
+print(f"fixed bicubic layer, only in torch's count: {bicubic_macs:.0f} for each LR pixel")
+print(f"a 480 x 270 image: {by_hand['SrResNet'] * 480 * 270 / 1e9:.0f} billion multiply-adds")
+
+# %% [markdown]
+# Hand, hooks and torch agree. A weight costs once for every pixel it is used on: before the
+# enlargement once for each LR pixel, after the first step four times, at the end sixteen times.
+# That is why the blocks stand *before* the enlargement, and why sub-pixel convolution by a 3x3
+# kernel (36 per pair of channels and pixel) costs more here than deconvolution by a 4x4 kernel
+# (16).
+
+# %% [markdown]
+# ## 6. How far it sees
+#
+# Which LR pixels can change one output pixel? Go backwards through the layers and follow an
+# interval of pixels. A convolution widens it by kernel - 1. Pooling doubles it. An enlargement
+# *halves* it: two neighbours at high resolution come from nearly the same pixels below.
+#
+# For a layer with kernel $k$, stride $s$ and padding $p$, outputs $a..b$ depend on inputs
+# $sa - p$ to $sb - p + k - 1$. For a deconvolution it is the other way round: input $i$ reaches
+# outputs $si - p$ to $si - p + k - 1$. (Sub-pixel shuffling is a deconvolution with $k = s$.)
+
+
+# %%
+def seen(layers, first, last):
+    """Walk back: the first and last input pixel that outputs first..last depend on."""
+    for kind, kernel, stride, padding in reversed(layers):
+        if kind == "conv":
+            first, last = first * stride - padding, last * stride - padding + kernel - 1
+        else:  # whole numbers only: round up, round down
+            first = -((kernel - 1 - padding - first) // stride)
+            last = (last + padding) // stride
+    return first, last
+
+
+conv3, pool = ("conv", 3, 1, 1), ("conv", 2, 2, 0)
+deconv, shuffle = ("deconv", 4, 2, 1), ("deconv", 2, 2, 0)
+chains = {
+    "SrResNet": [conv3] * (1 + 2 * 16 + 1) + [deconv] * 2 + [conv3],
+    "two-stage": [conv3] + [conv3, pool, conv3, deconv] * 2 + [deconv] * 2 + [conv3],
+    "published kind": [conv3] * (1 + 2 * 16 + 1) + [conv3, shuffle] * 2 + [conv3],
+}
+
+
+def widest(layers, pixels=range(400, 416)):
+    """Side of the largest field among neighbouring output pixels, in LR pixels."""
+    return max(last - first + 1 for first, last in (seen(layers, p, p) for p in pixels))
+
+
+print({name: widest(layers) for name, layers in chains.items()})
+
+# %% [markdown]
+# *Predict:* does a network of 16 blocks use all of that field?
+#
+# Now measure. Send noise through a real network, take one output pixel, and ask for the gradient
+# with respect to the input. Where it is not exactly zero, the pixel is seen. The weights are
+# random, the image skip is off (it sees 5x5 pixels in the middle), double precision keeps the
+# faint rim from vanishing. Four neighbouring output pixels are tried, along the diagonal.
+
+
+# %%
+def input_gradients(model, pixels, side=80, repeats=1):
+    """Magnitude of the gradient of each output pixel by the LR image: list of (side, side)."""
+    torch.manual_seed(1)
+    noise = torch.rand(repeats, 3, side, side, dtype=torch.float64, requires_grad=True)
+    output = model(noise)
+    values = [output[:, :, pixel, pixel].sum() for pixel in pixels]
+    grads = [torch.autograd.grad(value, noise, retain_graph=True)[0] for value in values]
+    return [grad.abs().sum((0, 1)) for grad in grads]
+
+
+def extent(gradient):
+    """First and last row that is not zero."""
+    rows = gradient.any(dim=1).nonzero().flatten()
+    return rows[0].item(), rows[-1].item()
+
+
+options = {"channels": 8, "image_skip": False}  # the field does not depend on the channels
+torch.manual_seed(0)
+blind = {
+    "SrResNet": SrResNet(4, **options),
+    "two-stage": TwoStageSrResNet(4, **options),
+    "published kind": SrResNet(4, upsampler="pixel_shuffle", output="linear", **options),
+}
+pixels = range(160, 164)
+gradients = {name: input_gradients(model.double(), pixels) for name, model in blind.items()}
+
+# %%
+field_rows = {}
+for name, pictures in gradients.items():
+    pairs_of_ends = [(extent(g), seen(chains[name], p, p)) for g, p in zip(pictures, pixels)]
+    energy = pictures[0].sum(dim=0).cumsum(0) / pictures[0].sum()  # along a row
+    field_rows[name] = {
+        "side by formula": widest(chains[name]),
+        "side measured": max(last - first + 1 for (first, last), _ in pairs_of_ends),
+        "pixels whose ends agree": f"{sum(m == f for m, f in pairs_of_ends)} of {len(pixels)}",
+        "95 % of the gradient": int((energy < 0.975).sum() - (energy < 0.025).sum()) + 1,
+        "LR pixels seen": widest(chains[name]) ** 2,
+    }
+pd.DataFrame(field_rows).T
+
+# %%
+figure, panels = plt.subplots(1, 3, figsize=(10, 3.9))
+for axes, (name, pictures) in zip(panels, gradients.items()):
+    best = max(range(len(pixels)), key=lambda k: -np.subtract(*extent(pictures[k])))  # the widest
+    picture = (pictures[best] / pictures[best].max()).log10()
+    picture[picture.isinf()] = torch.nan  # not seen: stays white
+    drawn = axes.imshow(picture, vmin=-30, vmax=0, cmap="viridis")
+    first, last = seen(chains[name], pixels[best], pixels[best])
+    size = last - first + 1
+    axes.add_patch(plt.Rectangle((first - 0.5, first - 0.5), size, size, fill=False, ec="C1", lw=2))
+    axes.set(title=f"{name}: {size} x {size}", xlabel="LR column", ylabel="LR row")
+    axes.grid(False)
+figure.colorbar(drawn, ax=panels, label="gradient, power of ten")
+show(
+    figure,
+    "Three maps of the input gradient of one output pixel, with the square that the formula "
+    "gives. The coloured area fills the square exactly. The gradient is brightest in the middle "
+    "and falls by many powers of ten to the rim.",
+)
+
+# %% [markdown]
+# The formula and the gradient agree to the pixel; white pixels have a gradient of exactly 0. But
+# mind the scale, which is in powers of ten: most of the gradient comes from the middle. This is
+# the **effective receptive field** of Luo et al. (2016), here of untrained networks. The field
+# that a network *can* use is not the field that it *does* use.
+#
+# Below, the field of one output pixel on a photograph enlarged by 4. The dot is the output pixel.
+# Move it, and change the number of blocks.
+
+# %%
+photo = modcrop(sample_image("coffee"), 4)  # (400, 600, 3)
+
+
+def draw_field(row, column, blocks):
+    """Darken what an output pixel does not depend on."""
+    layers = [conv3] * (2 + 2 * blocks) + [deconv] * 2 + [conv3]
+    picture = photo // 3
+    ends = [seen(layers, place, place) for place in (row, column)]
+    window = tuple(slice(max(4 * first, 0), 4 * (last + 1)) for first, last in ends)
+    picture[window] = photo[window]
+    picture[max(row - 3, 0) : row + 4, max(column - 3, 0) : column + 4] = (0, 255, 255)
+    side = ends[0][1] - ends[0][0] + 1
+    return picture, f"{blocks} blocks: {side} LR pixels high, {4 * side} HR pixels"
+
+
+field_slider = Explorer(
+    draw_field,
+    row=ipywidgets.IntSlider(180, min=0, max=399, description="row"),
+    column=ipywidgets.IntSlider(250, min=0, max=599, description="column"),
+    blocks=ipywidgets.IntSlider(16, min=1, max=32, description="blocks"),
+)
+field_slider
+
+# %% [markdown]
+# ## 7. Can it learn at all? Overfit one picture
+#
+# Before hours of training comes a test of seconds: a network that cannot learn one small crop by
+# heart has a mistake in its code. There is no test set here. The only question is whether the
+# training error goes towards zero. Over 40 dB the eye hardly sees a difference.
+#
+# To see what the test finds, the same network is trained with a mistake that is easy to make and
+# gives no error: a second sigmoid at the end.
+#
+# *Predict:* what can a network with two sigmoids not show?
+
+# %%
+target = modcrop(sample_image("chelsea"), 4)[98:146, 158:206]  # (48, 48, 3)
+small = imresize(target, 1 / 4)  # (12, 12, 3)
+
+
+class TwoSigmoids(SrResNet):
+    """SrResNet with a mistake."""
+
+    def forward(self, lr):
+        """(N, 3, H, W) -> (N, 3, 4 H, 4 W)."""
+        return torch.sigmoid(super().forward(lr))
+
+
+overfit, curves = {}, {}
+runs = [(kind, seed) for kind in (SrResNet, TwoSigmoids) for seed in seeds]
+for kind, seed in tqdm(runs, desc="overfit"):
+    torch.manual_seed(seed)
+    model = kind(4, channels=32, num_blocks=4)
+    # A patch as large as the picture: the same one in each step.
+    one = PatchSampler(
+        [Pair("eye", small, target)], 4, lr_patch_size=12, batch_size=1, augment=False
+    )
+    # The one with the mistake is flat long before a third of the steps.
+    length = overfit_steps if kind is SrResNet else max(overfit_steps // 3, 1)
+    config = TrainConfig(steps=length, learning_rate=2e-3, progress=False)
+    history = train(model, one, config, loss=F.mse_loss)
+    curves[kind.__name__, seed] = -10 * np.log10(history["loss"].to_numpy())  # PSNR, RGB
+    overfit[kind.__name__, seed] = model
+
+# %%
+figure, axes = plt.subplots()
+for name, colour in (("SrResNet", "C0"), ("TwoSigmoids", "C1")):
+    lines = np.array([curves[name, seed] for seed in seeds])  # (seeds, steps)
+    count = np.arange(1, lines.shape[1] + 1)
+    axes.fill_between(count, lines.min(0), lines.max(0), color=colour, alpha=0.3)
+    axes.plot(count, lines.mean(0), color=colour, label=f"{name}, {len(seeds)} seeds")
+axes.axhline(40, color="black", linestyle="--", label="40 dB")
+axes.set(xlabel="step", ylabel="PSNR on the crop (dB)", title="One crop, learned by heart")
+axes.legend(loc="lower right")
+show(
+    figure,
+    "PSNR against step. SrResNet climbs from the bicubic score over the line at 40 dB. "
+    "The network with two sigmoids starts far below and stays below.",
+)
+final = {name: [curves[name, seed][-1] for seed in seeds] for name in ("SrResNet", "TwoSigmoids")}
+pd.DataFrame({name: [min(v), np.mean(v), max(v)] for name, v in final.items()},
+             index=["worst seed (dB)", "mean (dB)", "best seed (dB)"]).round(1)  # fmt: skip
+
+# %% [markdown]
+# The right network passes, and the wrong one does not, though its loss falls as well: a falling
+# loss alone proves little. A sigmoid of something in 0..1 lies between 0.50 and 0.73, and the
+# crop has darker and brighter pixels than that. Other mistakes that this test finds: a learning
+# rate that is far off, weights that the optimiser does not know, LR and HR patches that do not
+# belong together. It does not find mistakes in the validation, or a network that only memorises.
+#
+# Now turn the residual up and down: 0 is bicubic, 1 the network, 2 overshoots. The sigmoid keeps
+# even that in 0..1.
+
+# %%
+learned = overfit["SrResNet", seeds[0]].eval()
+with torch.no_grad():
+    first_features = learned.head(to_float(small))
+    deep = first_features + learned.body(learned.blocks(first_features))
+    learned_residual = learned.tail.conv(learned.upsample(deep))  # (1, 3, 48, 48)
+    base = torch.logit(learned.tail.bicubic(to_float(small)), eps=1.5e-3)
+
+
+def with_strength(strength):
+    """Add the residual times a factor; beside it the original."""
+    sr = to_uint8(torch.sigmoid(base + strength * learned_residual))
+    side_by_side = np.concatenate([sr, np.full((48, 2, 3), 255, np.uint8), target], axis=1)
+    caption = f"strength {strength:.2f}: PSNR {score(sr, target, 4)[0]:.1f} dB, right: the original"
+    return imresize(side_by_side, 6, kernel="nearest"), caption
+
+
+strength_slider = Explorer(
+    with_strength,
+    strength=ipywidgets.FloatSlider(1, min=0, max=2, step=0.05, description="residual"),
+)
+strength_slider
+
+# %%
+strengths = {
+    f"residual x {s:g}": to_uint8(torch.sigmoid(base + s * learned_residual)) for s in (0, 1, 2)
+}
+show(
+    compare({"original": target, **strengths}, reference="original", scale=4),
+    "The cat's eye four times: original, bicubic, the overfitted network, which looks like "
+    "the original, and twice its residual, with exaggerated contrast.",
+)
+
+# %% [markdown]
+# ## 8. Sigmoid or linear, with or without the image skip
+#
+# Two choices, four networks. All learn from the training photographs, and are scored on crops of
+# photographs they never saw. How good are they after the first steps, against bicubic?
+#
+# *Predict:* order the four. Which choice matters more?
+
+# %%
+pairs = make_pairs(load_images("bundled/train"), 4)
+middles = {}
+for name in test_names:
+    image = sample_image(name)
+    top, left = (image.shape[0] - 128) // 2, (image.shape[1] - 128) // 2
+    middles[name] = image[top : top + 128, left : left + 128]
+test_pairs = make_pairs(middles, 4)
+
+
+def mean_psnr(upscaler):
+    """Mean PSNR on the test crops in dB, by the protocol."""
+    return evaluate(upscaler, test_pairs, 4, progress=False).loc["mean", "psnr_db"]
+
+
+bicubic_db = mean_psnr(lambda image: imresize(image, 4))
+marks = sorted({max(1, round(first_steps * part)) for part in (0.4, 1)})
+choices = [(skip, output) for skip in (True, False) for output in ("sigmoid", "linear")]
+print(f"bicubic: {bicubic_db:.2f} dB; scored after steps {marks}")
+
+# %%
+reached, models, durations = {}, {}, {}
+for (skip, output), seed in tqdm([(c, s) for c in choices for s in seeds], desc="2 x 2"):
+    torch.manual_seed(seed)
+    model = SrResNet(4, channels=channels, num_blocks=num_blocks, output=output, image_skip=skip)
+    sampler = PatchSampler(pairs, 4, lr_patch_size=12, batch_size=8, seed=seed)
+    log = [mean_psnr(model)]
+
+    def note(step, current, log=log):
+        """Score at the marks; the clock of the training stands still meanwhile."""
+        if step in marks:
+            log.append(mean_psnr(current))
+
+    history = train(model, sampler, TrainConfig(steps=first_steps, progress=False), on_step=note)
+    reached[skip, output, seed] = log
+    models[skip, output, seed] = model
+    durations[skip, output, seed] = history["seconds"].iloc[-1]
+
+# %%
+labels = {True: "image skip", False: "no image skip"}
+figure, (wide, near) = plt.subplots(1, 2, figsize=(10, 4.2))
+for index, (skip, output) in enumerate(choices):
+    lines = np.array([reached[skip, output, seed] for seed in seeds])  # (seeds, marks + 1)
+    colour, style = f"C{index}", "-" if output == "sigmoid" else "--"
+    label = f"{labels[skip]}, {output}"
+    for axes in (wide, near):
+        axes.fill_between([0, *marks], lines.min(0), lines.max(0), color=colour, alpha=0.25)
+        axes.plot([0, *marks], lines.mean(0), style, color=colour, label=label)
+for axes in (wide, near):
+    axes.axhline(bicubic_db, color="black", linestyle=":", label="bicubic")
+    axes.set(xlabel="step", ylabel="PSNR, test crops (dB)")
+wide.set(title="The first seconds, x4")
+near.set(title="The same near bicubic", ylim=(bicubic_db - 0.3, bicubic_db + 0.5))
+wide.legend(loc="lower right", fontsize=10)
+show(
+    figure,
+    "PSNR against step for four networks with bands over the seeds, whole and near bicubic. Both "
+    "with the image skip start at bicubic; both without it start more than ten decibels below.",
+)
+
+# %%
+table = {}
+for skip, output in choices:
+    ends = [reached[skip, output, seed][-1] for seed in seeds]
+    table[f"{labels[skip]}, {output}"] = {
+        "mean (dB)": np.mean(ends),
+        "lowest seed (dB)": min(ends),
+        "highest seed (dB)": max(ends),
+        "against bicubic (dB)": np.mean(ends) - bicubic_db,
+        "training (s)": np.mean([durations[skip, output, seed] for seed in seeds]),
+    }
+table = pd.DataFrame(table).T
+table.round(2)
+
+# %% [markdown]
+# The image skip decides. With it the network starts at bicubic, and every step goes into detail.
+# Without it the network first has to learn to make a picture, and after these steps it is
+# still behind the method that it should beat. On Set5 x4, trained for one minute on two cores,
+# the course's network reaches 30.1 dB with the image skip and 26.9 dB without it (measured for
+# this course, outside this notebook; bicubic has 28.4 there).
+#
+# Sigmoid or linear is the smaller question, and the answer depends on the skip: compare the bands
+# before you believe in a difference. Without the skip the sigmoid has to find black and white by
+# itself, where it is flat; with it, the bicubic image has put it in the right place. In the long
+# run a network without the skip catches up: the published SRResNet has neither a sigmoid nor an
+# image skip, and reaches 32.05 dB on Set5 x4 after a million steps (Ledig et al., 2017).
+
+# %% [markdown]
+# ## 9. At the whiteboard
+#
+# Close the notebook and draw SrResNet. Seven steps:
+#
+# 1. **Head**: convolution 3x3, from 3 colours to C features. (N, 3, H, W) to (N, C, H, W).
+# 2. **Residual blocks**, 16 of them: x + 0.3 conv(ReLU(conv(x))). The shape stays.
+# 3. **Body and feature skip**: one more convolution, then add the features of step 1.
+# 4. **Deconvolution** by 2 with a ReLU, twice at x4. (N, C, H, W) to (N, C, 4H, 4W).
+# 5. **Tail**: convolution 3x3, from C features to 3 colours: the residual. (N, 3, 4H, 4W).
+# 6. **Image skip**: add the logit of the bicubic image, clamped.
+# 7. **Sigmoid**: back to 0..1.
+#
+# For each skip, say what would happen without it. For each step, say what it costs for one LR
+# pixel.
+
+# %% [markdown]
+# ## What you saw
+#
+# - Seven steps on tensors give the same picture as the library's network.
+# - An untrained SrResNet is bicubic interpolation. It adds a residual in logit space.
+# - A weight costs once for each pixel it is used on, so the blocks stand before the enlargement.
+# - The receptive field by formula is the one by gradient; most of it is hardly used.
+# - One crop learned by heart tells in seconds whether a network can learn.
+# - In the first seconds the image skip is worth far more than the choice of the output.
+
+# %%
+skip_gain = table["mean (dB)"].iloc[:2].mean() - table["mean (dB)"].iloc[2:].mean()
+print(f"assembled against library: {(output_by_hand - expected).abs().max():.1e}")
+print(f"parameters of SrResNet: {costs.loc['SrResNet', 'parameters']:,.0f}")
+print(f"multiply-adds for each LR pixel: {by_hand['SrResNet']:,}")
+print(f"receptive field: {widest(chains['SrResNet'])} LR pixels a side")
+print(f"one crop by heart: {min(final['SrResNet']):.1f} dB at least, "
+      f"with two sigmoids {max(final['TwoSigmoids']):.1f} dB at most")  # fmt: skip
+print(f"the image skip, in {first_steps} steps: {skip_gain:+.1f} dB")
+
+# %% [markdown]
+# ## Pitfalls
+#
+# - "SrResNet" names many networks. Ask for the upsampler, the output and the skips before you
+#   compare numbers. The ten-layer listing of notebook 04 goes by the same name.
+# - `torch.logit` without a clamp gives infinities at black and white, and their gradient is not a
+#   number. `torch.logit(x, eps=...)` clamps on both sides.
+# - `conv_transpose2d` wants its weight as (in, out, K, K), `conv2d` as (out, in, K, K). With equal
+#   numbers of channels a mix-up gives no error, only another picture.
+# - Features saved for a skip must not be changed in place afterwards (`inplace=True`, `+=`).
+# - Counters differ: one multiply-add is one MAC and two FLOPs, papers count for an output of
+#   1280 x 720 or for nothing they name, and some include fixed layers.
+# - Tiles cut for memory have to overlap by half the receptive field, or their seams differ.
+# - An overfitted crop says that the code can learn, and nothing about other pictures.
+#
+# ## Further reading
+#
+# - C. Ledig et al., "Photo-realistic single image super-resolution using a generative adversarial
+#   network", CVPR, 2017.
+# - K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR, 2016.
+# - B. Lim, S. Son, H. Kim, S. Nah, K. M. Lee, "Enhanced deep residual networks for single image
+#   super-resolution", CVPR Workshops, 2017.
+# - M. D. Zeiler, D. Krishnan, G. W. Taylor, R. Fergus, "Deconvolutional networks", CVPR, 2010.
+# - W. Shi et al., "Real-time single image and video super-resolution using an efficient sub-pixel
+#   convolutional neural network", CVPR, 2016.
+# - W. Luo, Y. Li, R. Urtasun, R. Zemel, "Understanding the effective receptive field in deep
+#   convolutional neural networks", NIPS, 2016.
