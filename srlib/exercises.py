@@ -7,12 +7,30 @@ from typing import Any
 
 import pandas as pd
 
-from srlib import exercises_00, exercises_01, exercises_02, exercises_03
+from srlib import (
+    exercises_00,
+    exercises_01,
+    exercises_02,
+    exercises_03,
+    exercises_04,
+    exercises_05,
+    exercises_06,
+    exercises_07,
+)
 from srlib.grading import Exercise, grade
 
 __all__ = ["check", "hint", "list_exercises"]
 
-_NOTEBOOKS = (exercises_00, exercises_01, exercises_02, exercises_03)
+_NOTEBOOKS = (
+    exercises_00,
+    exercises_01,
+    exercises_02,
+    exercises_03,
+    exercises_04,
+    exercises_05,
+    exercises_06,
+    exercises_07,
+)
 _EXERCISES = {exercise.id: exercise for notebook in _NOTEBOOKS for exercise in notebook.EXERCISES}
 _hints_shown: dict[str, int] = {}
 

@@ -14,11 +14,11 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 FLOORS = [
-    {"environment", "image", "resample", "download", "comparison", "safe_call"},
-    {"assets", "metrics", "exercise_inputs"},
-    {"data", "grading"},
-    {"evaluation", "exercises_00", "exercises_01", "exercises_02", "exercises_03"},
-    {"figures", "exercises"},
+    {"environment", "image", "resample", "checks", "download", "comparison", "safe_call"},
+    {"assets", "metrics", "layers", "exercise_inputs"},
+    {"data", "classic_models", "grading"},
+    {"evaluation", "models", "training"} | {f"exercises_{number:02}" for number in range(8)},
+    {"figures", "diagrams", "exercises"},
     {"widgets"},
     {"__main__"},
 ]
