@@ -261,7 +261,7 @@ show(
 # | III | 08 to 10 | training, evaluation by the book |
 # | IV | 11 to 15 | any scale, real time, compression, video, point clouds |
 #
-# This version of the course contains Part I; the others follow. These are its exercises:
+# This version of the course contains Parts I and II; the others follow. These are its exercises:
 
 # %%
 list_exercises()
