@@ -1,10 +1,10 @@
-"""Arguments and inputs that every network refuses."""
+"""Arguments and inputs that every layer and network refuses."""
 
 from numbers import Integral
 
 import torch
 
-__all__ = ["check_count", "check_input", "check_scale"]
+__all__ = ["check_count", "check_input", "check_odd", "check_scale"]
 
 
 def check_count(name: str, value: int) -> None:
@@ -12,6 +12,12 @@ def check_count(name: str, value: int) -> None:
     # Not 2.0 either: torch refuses it later, in words that do not help.
     if not isinstance(value, Integral) or value < 1:
         raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+
+
+def check_odd(name: str, value: int) -> None:
+    """Raise ValueError unless `value`, an argument called `name`, is odd and positive."""
+    if value < 1 or value % 2 == 0:
+        raise ValueError(f"{name} must be odd and positive, got {value!r}")
 
 
 def check_scale(scale: int) -> None:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from srlib.checks import check_count
+from srlib.checks import check_count, check_odd
 from srlib.resample import resize_matrix
 
 __all__ = [
@@ -45,8 +45,7 @@ class ResidualBlock(nn.Module):
 
     def __init__(self, channels: int, *, kernel_size: int = 3, scaling: float = 1.0):
         super().__init__()
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd and positive, got {kernel_size!r}")
+        check_odd("kernel_size", kernel_size)
         padding = kernel_size // 2
         self.first = nn.Conv2d(channels, channels, kernel_size, padding=padding)
         self.second = nn.Conv2d(channels, channels, kernel_size, padding=padding)
@@ -146,8 +145,7 @@ class PixelShuffleBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, scale: int, *, kernel_size: int = 3):
         super().__init__()
         check_count("scale", scale)
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd and positive, got {kernel_size!r}")
+        check_odd("kernel_size", kernel_size)
         self.conv = nn.Conv2d(
             in_channels, out_channels * scale**2, kernel_size, padding=kernel_size // 2
         )
@@ -188,8 +186,7 @@ class ResizeConvBlock(nn.Module):
     def __init__(self, in_channels: int, out_channels: int, scale: int, *, kernel_size: int = 3):
         super().__init__()
         check_count("scale", scale)
-        if kernel_size < 1 or kernel_size % 2 == 0:
-            raise ValueError(f"kernel_size must be odd and positive, got {kernel_size!r}")
+        check_odd("kernel_size", kernel_size)
         self.scale = scale
         self.conv = nn.Conv2d(in_channels, out_channels, kernel_size, padding=kernel_size // 2)
 
