@@ -181,43 +181,62 @@ class PatchSampler:
         self.scale, self.batch_size, self.augment = scale, batch_size, augment
         self.lr_patch_size, self.device = lr_patch_size, torch.device(device)
         self._generator = torch.Generator().manual_seed(seed)
-        self._pixels = [  # LR and HR: (pixels of all images, 3)
-            torch.cat([torch.from_numpy(pair[k].reshape(-1, 3)) for pair in pairs]).to(device)
-            for k in (1, 2)
-        ]
+        self._pixels = [_pack([pair[k] for pair in pairs]).to(device) for k in (1, 2)]  # LR, HR
+        self.hr_pixels = len(self._pixels[1])
         sizes = torch.tensor([pair.lr.shape[:2] for pair in pairs])  # (images, 2)
         self._widths = sizes[:, 1]
         self._starts = sizes.prod(dim=1).cumsum(0) - sizes.prod(dim=1)  # LR pixels before an image
         self._choices = sizes - lr_patch_size + 1  # places for a patch: (images, 2)
 
-    def sample(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw a batch: float32 LR (N, 3, P, P) and HR (N, 3, s * P, s * P), both in 0..1."""
-        count, random = self.batch_size, self._generator
+    def sample(self, process: int = 0, processes: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
+        """Draw a batch: float32 LR (N, 3, P, P) and HR (N, 3, s * P, s * P), both in 0..1.
+
+        Of `processes` that train together, each calls this with its number and gets its part of
+        the batch that one process would draw with a `batch_size` so many times larger.
+        """
+        count, random = self.batch_size * processes, self._generator
         weights = self._choices.prod(dim=1).double()  # every place of every image alike
         image = torch.multinomial(weights, count, replacement=True, generator=random)
         corner = torch.rand(count, 2, generator=random, dtype=torch.float64)
         corner = (corner * self._choices[image]).long()  # (N, 2)
-        turns = torch.randint(2, (3, count), generator=random).bool()
-        turns &= self.augment
-        return tuple(
-            self._gather(pixels, factor, image, corner, turns)
-            for pixels, factor in zip(self._pixels, (1, self.scale), strict=True)
+        turns = torch.randint(2, (3, count), generator=random) * self.augment
+        plan = torch.stack([self._starts[image], self._widths[image], *corner.T, *turns])
+        plan = plan[:, process * self.batch_size :][:, : self.batch_size]  # (7, N)
+        plan = plan.to(self.device, non_blocking=True)[..., None, None]  # (7, N, 1, 1)
+        return self._gather(self._pixels[0], 1, plan), self._gather(
+            self._pixels[1], self.scale, plan
         )
 
-    def _gather(self, pixels, factor, image, corner, turns):
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return where the sequence of random patches stands."""
+        return {"generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
+        """Go on where the sampler stood that `state` is of."""
+        self._generator.set_state(state["generator"])
+
+    def _gather(self, pixels, factor, plan):
+        start, width, top, left, transpose, flip_rows, flip_columns = plan
         size = self.lr_patch_size * factor
-        transpose, flip_rows, flip_columns = (turn[:, None, None] for turn in turns)
-        place = torch.arange(size)
-        rows, columns = place[None, :, None], place[None, None, :]  # (1, P, 1), (1, 1, P)
+        place = torch.arange(size, device=self.device)
+        rows, columns = place[:, None], place  # (P, 1), (P,)
         rows, columns = (
-            torch.where(transpose, columns, rows),
-            torch.where(transpose, rows, columns),
-        )
-        rows = torch.where(flip_rows, size - 1 - rows, rows)
-        columns = torch.where(flip_columns, size - 1 - columns, columns)
-        top, left = (corner[:, k, None, None] * factor for k in (0, 1))
-        width = self._widths[image][:, None, None] * factor
-        start = self._starts[image][:, None, None] * factor**2
-        index = start + (top + rows) * width + left + columns  # (N, P, P)
-        patches = pixels[index.to(self.device)]  # (N, P, P, 3), uint8
-        return patches.permute(0, 3, 1, 2).float() / 255
+            torch.where(transpose > 0, columns, rows),
+            torch.where(transpose > 0, rows, columns),
+        )  # (N, P, P)
+        rows = torch.where(flip_rows > 0, size - 1 - rows, rows) + top * factor
+        columns = torch.where(flip_columns > 0, size - 1 - columns, columns) + left * factor
+        index = start * factor**2 + rows * (width * factor) + columns
+        rgbx = pixels.index_select(0, index.flatten()).view(torch.uint8)
+        rgb = rgbx.view(*index.shape, 4)[..., :3]  # (N, P, P, 3)
+        return rgb.permute(0, 3, 1, 2).float() / 255
+
+
+def _pack(images):
+    """Images, uint8 (H, W, 3), to their pixels one behind the other, an int32 each.
+
+    Red, green, blue and a byte that is not used: a gather of whole words is four times faster.
+    """
+    pixels = np.concatenate([image.reshape(-1, 3) for image in images])
+    rgbx = np.pad(pixels, ((0, 0), (0, 1)))
+    return torch.from_numpy(rgbx).view(torch.int32).flatten()

@@ -177,6 +177,39 @@ def test_the_seed_decides_and_nothing_else():
     assert not torch.equal(first[0][:16], second) and torch.equal(second, samplers[1].sample()[0])
 
 
+@pytest.mark.parametrize("processes", [2, 3])
+def test_processes_share_the_batch_that_one_would_draw(processes):
+    pairs = numbered_pairs(2, (30, 20), (9, 40))
+    one = PatchSampler(pairs, 2, lr_patch_size=8, batch_size=4 * processes, seed=3)
+    each = [PatchSampler(pairs, 2, lr_patch_size=8, batch_size=4, seed=3) for _ in range(processes)]
+    for _ in range(3):
+        parts = [sampler.sample(rank, processes) for rank, sampler in enumerate(each)]
+        for whole, of_parts in zip(one.sample(), zip(*parts, strict=True), strict=True):
+            assert torch.equal(whole, torch.cat(of_parts))
+
+
+def test_a_restored_sampler_goes_on_with_the_same_patches():
+    pairs = numbered_pairs(2, (30, 30))
+    sampler = PatchSampler(pairs, 2, lr_patch_size=8, seed=1)
+    sampler.sample()
+    state = sampler.state_dict()
+    expected = [sampler.sample() for _ in range(3)]
+    other = PatchSampler(pairs, 2, lr_patch_size=8, seed=2)
+    other.load_state_dict(state)
+    for batch in expected:
+        for wanted, got in zip(batch, other.sample(), strict=True):
+            assert torch.equal(wanted, got)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_patches_are_the_same_on_a_gpu():
+    pairs = numbered_pairs(4, (30, 20), (9, 40))
+    samplers = [PatchSampler(pairs, 4, lr_patch_size=8, device=d) for d in ("cpu", "cuda")]
+    for on_cpu, on_gpu in zip(*(sampler.sample() for sampler in samplers), strict=True):
+        assert on_gpu.is_cuda and torch.equal(on_cpu, on_gpu.cpu())
+
+
 @pytest.mark.parametrize(
     "pairs, options, message",
     [
