@@ -244,6 +244,9 @@ class BicubicUpsample(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, scale * H, scale * W)."""
+        if torch.is_autocast_enabled(x.device.type):  # bfloat16 would cost a grey level
+            with torch.autocast(x.device.type, enabled=False):
+                return self(x)
         channels = x.reshape(-1, 1, *x.shape[-2:])  # (N * C, 1, H, W)
         padded = F.pad(channels, (2, 2, 2, 2), mode="replicate")
         result = F.pixel_shuffle(F.conv2d(padded, self.weight.to(x.dtype)), self.scale)

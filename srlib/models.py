@@ -1,11 +1,18 @@
 """The networks of the course, from one interface: RGB in 0..1, (N, 3, H, W) -> (N, 3, sH, sW)."""
 
 import inspect
+import json
+import os
+from pathlib import Path
 
+import pandas as pd
 import torch
 import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import nn
 
+from srlib import assets
 from srlib.checks import check_count, check_input, check_scale
 from srlib.classic_models import FSRCNN, SRCNN, PlainCNN, PoolingCNN
 from srlib.layers import (
@@ -17,7 +24,14 @@ from srlib.layers import (
     ResizeConvBlock,
 )
 
-__all__ = ["SrResNet", "TwoStageSrResNet", "create_model"]
+__all__ = [
+    "SrResNet",
+    "TwoStageSrResNet",
+    "create_model",
+    "load_pretrained",
+    "pretrained",
+    "save_network",
+]
 
 _UPSAMPLERS = {
     "deconv": DeconvBlock,
@@ -44,7 +58,7 @@ class SrResNet(nn.Module):
     Parameters
     ----------
     scale : int
-        2, 3 or 4. At 4 it enlarges by 2 twice.
+        2, 3 or 4. At 4 it enlarges by 2 twice, unless `hr_channels` is given.
     channels : int
         Of the features.
     num_blocks : int
@@ -56,6 +70,9 @@ class SrResNet(nn.Module):
     image_skip : bool
         Whether the network adds to the bicubic image (in logit space before a sigmoid), or
         makes the whole image by itself.
+    hr_channels : int, optional
+        Enlarge in one step, to so few channels: nearly all of the work is then done at low
+        resolution, where a pixel costs scale**2 times less. As many as `channels` by default.
 
     Raises
     ------
@@ -77,6 +94,7 @@ class SrResNet(nn.Module):
         upsampler: str = "deconv",
         output: str = "sigmoid",
         image_skip: bool = True,
+        hr_channels: int | None = None,
     ):
         super().__init__()
         _check(scale, channels, output)
@@ -91,8 +109,13 @@ class SrResNet(nn.Module):
             *(ResidualBlock(channels, scaling=0.3) for _ in range(num_blocks))
         )
         self.body = nn.Conv2d(channels, channels, 3, padding=1)
-        self.upsample = _upsample(_UPSAMPLERS[upsampler], channels, scale)
-        self.tail = _Tail(channels, scale, output, image_skip)
+        enlarge = _UPSAMPLERS[upsampler]
+        if hr_channels is None:
+            self.upsample = _upsample(enlarge, channels, scale)
+        else:
+            check_count("hr_channels", hr_channels)
+            self.upsample = nn.Sequential(enlarge(channels, hr_channels, scale), nn.ReLU())
+        self.tail = _Tail(hr_channels or channels, scale, output, image_skip)
 
     def forward(self, lr: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) in 0..1 -> (N, 3, scale * H, scale * W), in 0..1 with a sigmoid."""
@@ -197,6 +220,72 @@ def create_model(name: str, scale: int = 4, **options) -> nn.Module:
                 f"{name} takes {', '.join(known) or 'no option'} beside the scale, got {option!r}"
             )
     return classes[name](scale, **options)
+
+
+def pretrained() -> pd.DataFrame:
+    """List the networks that the course has trained and ships; see `load_pretrained`.
+
+    Returns
+    -------
+    DataFrame
+        Index ``name``; columns ``scale``, ``parameters``, and ``set5_db`` and ``set14_db``, the
+        PSNR by the protocol of `srlib.metrics`. How each was trained stands in its card,
+        ``data/weights/NAME/README.md``, and in ``record.json`` beside it.
+    """
+    records = sorted(assets.data_file("weights").glob("*/record.json"))
+    rows = [{"name": path.parent.name, **json.loads(path.read_text())} for path in records]
+    columns = ["scale", "parameters", "set5_db", "set14_db"]
+    return pd.DataFrame(rows, columns=["name", *columns]).set_index("name")
+
+
+def load_pretrained(name: str | os.PathLike) -> nn.Module:
+    """Load a trained network, in evaluation mode, float32, on the CPU.
+
+    Those of the course were trained on bicubic LR images: they sharpen what bicubic shrinking
+    left, and take the traces of a JPEG file for detail.
+
+    Parameters
+    ----------
+    name : str or path
+        One of `pretrained`, such as "srresnet_x4", or a file that `save_network` wrote.
+
+    Raises
+    ------
+    ValueError
+        If there is no such network, or the file is not of this kind.
+    """
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        names = list(pretrained().index)
+        if name not in names:
+            raise ValueError(f"name must be one of {', '.join(names)} or a file, got {name!r}")
+        path = assets.data_file(f"weights/{name}/model.safetensors")
+    try:
+        with safe_open(path, framework="pt") as file:
+            made_by = json.loads(file.metadata()["network"])
+        model = create_model(**made_by)
+        model.load_state_dict(load_file(path))
+    except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} holds no network of this course: {error}") from error
+    return model.eval()
+
+
+def save_network(path: str | os.PathLike, model: nn.Module, name: str, **options) -> None:
+    """Write weights, float32, with what `create_model` needs to make the network again.
+
+    Parameters
+    ----------
+    path : path
+        Ends in .safetensors; replaced in one piece.
+    model : nn.Module
+        Made by ``create_model(name, **options)``.
+    name, **options
+        See `create_model`.
+    """
+    partial = Path(path).with_suffix(".part")
+    weights = {key: value.float().contiguous() for key, value in model.state_dict().items()}
+    save_file(weights, partial, metadata={"network": json.dumps({"name": name, **options})})
+    os.replace(partial, path)
 
 
 def _upsample(block, channels, scale):

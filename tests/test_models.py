@@ -1,8 +1,10 @@
 """Every network: what all must do, and each against a computation of its own."""
 
+import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import torch.nn.functional as F
@@ -10,9 +12,19 @@ from safetensors.torch import load_file, save_file
 from skimage.color import rgb2ycbcr
 from torch import nn
 
+from srlib.assets import data_file
 from srlib.classic_models import FSRCNN, SRCNN, PlainCNN, PoolingCNN
+from srlib.data import load_images, make_pairs
+from srlib.evaluation import evaluate
 from srlib.layers import DeconvBlock, PixelShuffleBlock
-from srlib.models import SrResNet, TwoStageSrResNet, create_model
+from srlib.models import (
+    SrResNet,
+    TwoStageSrResNet,
+    create_model,
+    load_pretrained,
+    pretrained,
+    save_network,
+)
 from srlib.resample import imresize
 
 PUBLISHED = {"upsampler": "pixel_shuffle", "output": "linear", "image_skip": False}
@@ -23,6 +35,7 @@ NETWORKS = {
     "SrResNet, resize_conv": ("SrResNet", SMALL | {"upsampler": "resize_conv"}),
     "SrResNet, linear": ("SrResNet", SMALL | {"output": "linear"}),
     "SrResNet, no image skip": ("SrResNet", SMALL | {"image_skip": False}),
+    "SrResNet, late": ("SrResNet", SMALL | {"hr_channels": 4}),
     "SrResNet, as published": ("SrResNet", SMALL | PUBLISHED),
     "TwoStageSrResNet": ("TwoStageSrResNet", {"channels": 6}),
     "TwoStageSrResNet, no image skip": (
@@ -254,6 +267,16 @@ def test_srresnet_has_as_many_parameters_as_counted(scale, upsampler, channels, 
         assert count(model) == expected
 
 
+@each_scale
+@pytest.mark.parametrize("hr_channels", [1, 24])
+def test_a_late_srresnet_has_as_many_parameters_as_counted(scale, hr_channels):
+    conv = 9 * 10**2 + 10
+    width = {2: 4, 3: 9, 4: 8}[scale]  # of the one deconvolution
+    expected = 28 * 10 + 5 * conv + (10 * width**2 + 1) * hr_channels + 27 * hr_channels + 3
+    model = SrResNet(scale, channels=10, num_blocks=2, hr_channels=hr_channels)
+    assert count(model) == expected
+
+
 def test_the_default_srresnet_has_1_35_million_parameters():
     # 1792 + 16 * 73 856 + 36 928 + 2 * 65 600 + 1731
     assert count(SrResNet()) == 1_353_347
@@ -278,10 +301,9 @@ def conv(x, weights, name):
     return F.conv2d(x, weight, weights[f"{name}.bias"], padding=weight.shape[-1] // 2)
 
 
-def enlarged(x, weights, scale, upsampler="deconv"):
-    """Enlarge by 2 twice, or by `scale` once, with a ReLU behind each step."""
-    factor = 2 if scale == 4 else scale
-    for index in range(2 if scale == 4 else 1):
+def enlarged(x, weights, steps, upsampler="deconv"):
+    """Enlarge by each of `steps`, with a ReLU behind each."""
+    for index, factor in enumerate(steps):
         name = f"upsample.{2 * index}"
         if upsampler == "deconv":
             weight, bias = weights[f"{name}.deconv.weight"], weights[f"{name}.deconv.bias"]
@@ -312,9 +334,12 @@ def with_image(residual, lr, scale, output, image_skip):
 @pytest.mark.parametrize("upsampler", ["deconv", "pixel_shuffle", "resize_conv"])
 @pytest.mark.parametrize("output", ["sigmoid", "linear"])
 @pytest.mark.parametrize("image_skip", [True, False])
-def test_srresnet_step_by_step(scale, upsampler, output, image_skip):
+@pytest.mark.parametrize("hr_channels", [None, 4])
+def test_srresnet_step_by_step(scale, upsampler, output, image_skip, hr_channels):
     torch.manual_seed(0)
     options = {"upsampler": upsampler, "output": output, "image_skip": image_skip}
+    options["hr_channels"] = hr_channels
+    steps = [2, 2] if scale == 4 and hr_channels is None else [scale]
     model = SrResNet(scale, channels=5, num_blocks=3, **options).double()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.15)
@@ -326,7 +351,7 @@ def test_srresnet_step_by_step(scale, upsampler, output, image_skip):
             branch = conv(x, weights, f"blocks.{block}.first").clamp(min=0)
             x = x + 0.3 * conv(branch, weights, f"blocks.{block}.second")
         features = head + conv(x, weights, "body")
-        residual = conv(enlarged(features, weights, scale, upsampler), weights, "tail.conv")
+        residual = conv(enlarged(features, weights, steps, upsampler), weights, "tail.conv")
         expected = with_image(residual, lr, scale, output, image_skip)
         np.testing.assert_allclose(model(lr), expected, atol=1e-5)
         assert (expected - imresize(lr, scale)).abs().max() > 0.05  # the weights matter
@@ -349,7 +374,9 @@ def test_two_stages_step_by_step(scale):
             bias = weights[f"stages.{stage}.up.deconv.bias"]
             high = F.conv_transpose2d(low, weight, bias, stride=2)[..., 1:-1, 1:-1]
             x = x + high[..., :5, :4]
-        residual = conv(enlarged(x, weights, scale), weights, "tail.conv")
+        residual = conv(
+            enlarged(x, weights, [2, 2] if scale == 4 else [scale]), weights, "tail.conv"
+        )
         expected = with_image(residual, lr, scale, "sigmoid", True)
         np.testing.assert_allclose(model(lr), expected, atol=1e-5)
 
@@ -456,3 +483,79 @@ def test_pooling_cnn_step_by_step(scale):
         cut = 2 * scale
         x = torch.sigmoid(x[..., cut : cut + 5 * scale, cut : cut + 8 * scale])
         np.testing.assert_allclose(model(lr), x, atol=1e-5)
+
+
+# Weights on disk.
+
+
+@each_network
+def test_a_saved_network_comes_back(variant, tmp_path):
+    name, options = NETWORKS[variant]
+    model, lr = make(variant, 3).eval(), picture(5, 6)
+    save_network(tmp_path / "net.safetensors", model, name, scale=3, **options)
+    loaded = load_pretrained(tmp_path / "net.safetensors")
+    assert not loaded.training and type(loaded) is type(model)
+    assert all(p.dtype == torch.float32 for p in loaded.parameters())
+    with torch.no_grad():
+        np.testing.assert_array_equal(loaded(lr), model(lr))
+    assert [path.name for path in tmp_path.iterdir()] == ["net.safetensors"]
+
+
+def test_a_saved_network_is_float32_whatever_it_was_trained_in(tmp_path):
+    model = make("SrResNet", 2).to(torch.bfloat16).to(memory_format=torch.channels_last)
+    save_network(tmp_path / "net.safetensors", model, "SrResNet", scale=2, **SMALL)
+    assert {w.dtype for w in load_file(tmp_path / "net.safetensors").values()} == {torch.float32}
+
+
+@pytest.mark.parametrize("what", ["text", "foreign", "cut", "other options"])
+def test_a_file_that_holds_no_network_is_named(tmp_path, what):
+    path = tmp_path / "net.safetensors"
+    if what == "text":
+        path.write_text("not safetensors at all")
+    elif what == "foreign":
+        save_file({"weight": torch.ones(3)}, path)
+    else:
+        model = make("SrResNet", 2)
+        channels = 7 if what == "other options" else 6
+        save_network(path, model, "SrResNet", scale=2, channels=channels, num_blocks=2)
+    if what == "cut":
+        path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=r"net\.safetensors holds no network of this course"):
+        load_pretrained(path)
+
+
+def test_an_unknown_network_is_named_beside_those_there_are():
+    with pytest.raises(ValueError, match=r"one of .*srresnet_x4.* or a file, got 'srresnet'"):
+        load_pretrained("srresnet")
+
+
+@pytest.mark.parametrize("name", pretrained().index)
+def test_a_shipped_network_is_what_its_record_says(name):
+    model, row = load_pretrained(name), pretrained().loc[name]
+    assert model.scale == row["scale"] and count(model) == row["parameters"]
+    assert isinstance(model, SrResNet) and isinstance(model.upsample[0], DeconvBlock)
+    record = json.loads((data_file("weights") / name / "record.json").read_text())
+    for key in ("command", "data", "seed", "torch", "device", "train_seconds", "steps"):
+        assert record[key] is not None, key
+    log = pd.read_csv(data_file("weights") / name / "log.csv")
+    assert log["step"].iloc[-1] == record["steps"]
+    assert log["loss"].iloc[-20:].mean() < log["loss"].iloc[:20].mean()
+    card = (data_file("weights") / name / "README.md").read_text()
+    assert record["command"] in card and "JPEG" in card
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", pretrained().index)
+def test_a_shipped_network_scores_what_its_record_says(name, shared_data, monkeypatch):
+    monkeypatch.setenv("SRLIB_DATA", str(shared_data))
+    row = pretrained().loc[name]
+    scale = int(row["scale"])
+    pairs = make_pairs(load_images("Set5", scale), scale)
+    table = evaluate(load_pretrained(name), pairs, scale, progress=False)
+    assert table.loc["mean", "psnr_db"] == pytest.approx(row["set5_db"], abs=2e-3)
+
+
+def test_the_shipped_networks_are_there_and_the_small_one_is_small():
+    table = pretrained()
+    assert {"srresnet_x2", "srresnet_x3", "srresnet_x4", "srresnet_small_x4"} == set(table.index)
+    assert table.loc["srresnet_small_x4", "parameters"] <= 200_000
