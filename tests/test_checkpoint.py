@@ -1,0 +1,359 @@
+import errno
+import hashlib
+import math
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import tempfile
+import warnings
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from srlib import checkpoint
+from srlib.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+
+SOURCE = Path(checkpoint.__file__).parent
+
+
+def same(one, other):
+    if isinstance(one, torch.Tensor):
+        assert one.dtype == other.dtype and one.shape == other.shape
+        return torch.equal(
+            one.contiguous().flatten().view(torch.uint8),
+            other.contiguous().flatten().view(torch.uint8),
+        )
+    if isinstance(one, dict):
+        return list(one) == list(other) and all(same(one[k], other[k]) for k in one)
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return type(one) is type(other) and (one == other or one != one and other != other)
+
+
+def files(folder):
+    return sorted(path.name for path in Path(folder).iterdir())
+
+
+def in_a_fork(call):
+    """Call it in a process of its own and return how that ended, as os.waitpid does."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # forks and threads, Python 3.12
+        child = os.fork()
+    if child == 0:
+        try:
+            call()
+        except BaseException as error:
+            os.write(2, repr(error).encode())
+            os._exit(1)
+        os._exit(0)
+    return os.waitpid(child, 0)[1]
+
+
+leaves = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.builds(
+        lambda kind, shape: torch.arange(math.prod(shape)).reshape(shape).to(kind),
+        st.sampled_from([torch.float32, torch.bfloat16, torch.uint8, torch.int64, torch.bool]),
+        st.lists(st.integers(0, 3), max_size=4),
+    )
+)
+keys = st.text() | st.integers() | st.booleans()
+states = st.dictionaries(
+    st.text(),
+    st.recursive(
+        leaves,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=3),
+        max_leaves=8,
+    ),
+)
+
+
+@settings(max_examples=40)
+@given(states)
+def test_a_state_comes_back_as_it_was(state):
+    with tempfile.TemporaryDirectory() as folder:
+        path = save_checkpoint(folder, 7, state)
+        loaded = load_checkpoint(folder)
+    assert loaded.step == 7 and loaded.path == path and same(loaded.state, state)
+
+
+def test_tensors_may_share_memory_and_lie_in_any_order(tmp_path):
+    one = torch.arange(24.0).reshape(2, 3, 2, 2)
+    state = {
+        "tied": [one, one, one[0]],
+        "turned": one.mT,
+        "last": one.to(memory_format=torch.channels_last),
+        "grown": torch.ones(3, requires_grad=True),
+        "tuple": (0.9, 0.999),
+    }
+    save_checkpoint(tmp_path, 1, state)
+    loaded = load_checkpoint(tmp_path).state
+    assert loaded.pop("tuple") == [0.9, 0.999]
+    del state["tuple"]
+    assert same(loaded, state)
+    loaded["tied"][0].zero_()
+    assert same(loaded["tied"][1], one)
+
+
+@pytest.mark.parametrize("value", [object(), {1, 2}, b"bytes", {"deep": [len]}, 1j])
+def test_what_would_need_a_pickle_is_refused_and_leaves_no_file(tmp_path, value):
+    with pytest.raises(TypeError, match="a checkpoint holds tensors, numbers and texts, got"):
+        save_checkpoint(tmp_path, 1, {"value": value})
+    assert files(tmp_path) == []
+
+
+def test_nothing_of_the_package_loads_a_pickle():
+    for path in SOURCE.glob("*.py"):
+        text = path.read_text()
+        for word in ("torch.load(", "pickle", "torch.save(", "np.load("):
+            assert word not in text, path.name
+
+
+def test_the_newest_is_loaded_and_so_many_are_kept(tmp_path):
+    assert load_checkpoint(tmp_path / "nothing") is None
+    for step in (9, 10, 100, 99_999_999, 1_000_000_000):
+        save_checkpoint(tmp_path, step, {"step": step})
+        assert load_checkpoint(tmp_path).state == {"step": step}
+    assert [name[:15] for name in files(tmp_path)] == ["step-099999999-", "step-1000000000"]
+    save_checkpoint(tmp_path, 1_000_000_001, {}, keep=1)
+    assert len(files(tmp_path)) == 1
+
+
+def two_checkpoints(folder):
+    """A folder with two, and the path of the newer one."""
+    save_checkpoint(folder, 1, {"weights": torch.arange(3.0), "step": 1})
+    return save_checkpoint(folder, 2, {"weights": torch.arange(3.0) + 1, "step": 2})
+
+
+def the_one_before_is_used(folder, broken):
+    with pytest.warns(UserWarning, match="the one before it is used") as warned:
+        loaded = load_checkpoint(folder)
+    assert len(warned) == 1 and str(broken) in str(warned[0].message)
+    return loaded.step == 1 and same(loaded.state, {"weights": torch.arange(3.0), "step": 1})
+
+
+@settings(max_examples=50)
+@given(st.floats(0, 1, exclude_max=True))
+@example(0.0)
+@example(0.999999)
+def test_a_torn_one_is_named_and_the_one_before_used(part):
+    with tempfile.TemporaryDirectory() as folder:
+        path = two_checkpoints(folder)
+        data = path.read_bytes()
+        path.write_bytes(data[: int(part * len(data))])
+        assert the_one_before_is_used(folder, path)
+
+
+@settings(max_examples=50)
+@given(st.floats(0, 1, exclude_max=True), st.integers(1, 255))
+def test_an_altered_one_is_named_and_the_one_before_used(part, change):
+    with tempfile.TemporaryDirectory() as folder:
+        path = two_checkpoints(folder)
+        data = bytearray(path.read_bytes())
+        data[int(part * len(data))] ^= change
+        path.write_bytes(data)
+        assert the_one_before_is_used(folder, path)
+
+
+def _grow(path):
+    path.write_bytes(path.read_bytes() + b"\0")
+
+
+def _become_a_folder(path):
+    path.unlink()
+    path.mkdir()
+
+
+def _take_the_name_of_another(path):
+    other = next(p for p in path.parent.iterdir() if p != path)
+    path.write_bytes(other.read_bytes())
+
+
+@pytest.mark.parametrize("harm", [_grow, _become_a_folder, _take_the_name_of_another])
+def test_other_harm_is_seen_too(tmp_path, harm):
+    path = two_checkpoints(tmp_path)
+    harm(path)
+    assert the_one_before_is_used(tmp_path, path)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "step-999999999-0123456789abcdef.safetensors",
+        "step-best-weights.safetensors",
+        "step-1-2-3.safetensors",
+        "step-9.safetensors",
+    ],
+)
+def test_a_foreign_file_is_named_and_neither_used_nor_deleted_with_the_good_ones(tmp_path, name):
+    two_checkpoints(tmp_path)
+    content = b"weights of somebody"
+    (tmp_path / name).write_bytes(content)
+    with pytest.warns(UserWarning, match=name):
+        assert load_checkpoint(tmp_path).step == 2
+    for step in (3, 4):
+        save_checkpoint(tmp_path, step, {"step": step})
+    ours = [path for path in files(tmp_path) if path != name]
+    assert [path[:14] for path in ours] == ["step-000000003", "step-000000004"]
+    if checkpoint._NAME.fullmatch(name) is None:
+        assert (tmp_path / name).read_bytes() == content
+
+
+def test_other_files_do_not_matter(tmp_path):
+    two_checkpoints(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    assert load_checkpoint(tmp_path).step == 2
+    save_checkpoint(tmp_path, 3, {})
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_broken_ones_never_push_out_whole_ones(tmp_path):
+    """Two torn ones are the newest: a training goes on from before them, and saves."""
+    for step in (50, 90, 100):
+        save_checkpoint(tmp_path, step, {"step": step}, keep=3)
+    for name in files(tmp_path)[1:]:
+        (tmp_path / name).write_bytes(b"torn")
+    with pytest.warns(UserWarning) as warned:
+        assert load_checkpoint(tmp_path).step == 50
+    assert len(warned) == 2
+    save_checkpoint(tmp_path, 60, {"step": 60})
+    assert [name[:14] for name in files(tmp_path)] == ["step-000000050", "step-000000060"]
+    assert load_checkpoint(tmp_path).step == 60
+
+
+def test_where_all_are_broken_there_is_none(tmp_path):
+    two_checkpoints(tmp_path)
+    for name in files(tmp_path):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.warns(UserWarning) as warned:
+        assert load_checkpoint(tmp_path) is None
+    assert len(warned) == 2
+
+
+def test_what_a_killed_process_left_is_replaced(tmp_path):
+    two_checkpoints(tmp_path)
+    (tmp_path / "unfinished.part").write_bytes(b"x" * 1000)
+    assert load_checkpoint(tmp_path).step == 2
+    save_checkpoint(tmp_path, 3, {})
+    assert len(files(tmp_path)) == 2 and load_checkpoint(tmp_path).step == 3
+
+
+def fails_clearly(folder, step=3):
+    with pytest.raises(CheckpointError) as caught:
+        save_checkpoint(folder, step, {"weights": torch.zeros(300_000)})
+    message = str(caught.value)
+    assert f"the checkpoint of step {step}, 1.2 MB, cannot be written to" in message
+    assert str(folder) in message and " MB are free: " in message
+    return message
+
+
+@pytest.mark.parametrize("function", ["replace", "fsync"])
+def test_a_full_disk_is_named_and_what_was_there_stays(tmp_path, monkeypatch, function):
+    two_checkpoints(tmp_path)
+    before = files(tmp_path)
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(checkpoint.os, function, full)
+    assert "No space left on device" in fails_clearly(tmp_path)
+    monkeypatch.undo()
+    assert files(tmp_path) == before and load_checkpoint(tmp_path).step == 2
+
+
+def test_a_write_that_breaks_off_leaves_nothing(tmp_path):
+    """A real one: the system allows this process files of 100 kB at most."""
+    two_checkpoints(tmp_path)
+    before = files(tmp_path)
+
+    def write():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+        assert "File too large" in fails_clearly(tmp_path)
+
+    assert in_a_fork(write) == 0
+    assert files(tmp_path) == before and load_checkpoint(tmp_path).step == 2
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)]
+    if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_a_disk_that_is_really_full(small_disk):
+    folder = small_disk / "checkpoints"
+    two_checkpoints(folder)
+    before = files(folder)
+    assert "No space left on device" in fails_clearly(folder)
+    assert files(folder) == before and load_checkpoint(folder).step == 2
+
+
+def test_a_place_that_is_no_folder_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    fails_clearly(tmp_path / "file" / "checkpoints")
+    assert load_checkpoint(tmp_path / "file" / "checkpoints") is None
+
+
+PHASES = ["before writing", "while writing", "before renaming", "after renaming", "while deleting"]
+
+
+def kill():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_in(phase, module=checkpoint):
+    """Make the next checkpoint of this process its last, at a point of its writing."""
+    if phase == "before writing":
+        module._digest = lambda data: kill()
+    elif phase == "while writing":
+
+        def torn(path, mode):
+            with open(path, mode) as file:
+                file.write(b"half of it")
+                file.flush()
+                kill()
+
+        module.open = torn
+    elif phase == "before renaming":
+        module.os.fsync = lambda descriptor: kill()
+    elif phase == "after renaming":
+        replace = os.replace
+        module.os.replace = lambda *paths: (replace(*paths), kill())
+    else:
+        unlink = Path.unlink
+        Path.unlink = lambda path, **options: (unlink(path, **options), kill())
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_killed_at_any_point_a_whole_one_is_there(tmp_path, phase):
+    two_checkpoints(tmp_path)
+
+    def write():
+        kill_in(phase)
+        save_checkpoint(tmp_path, 3, {"step": 3})
+
+    assert os.WTERMSIG(in_a_fork(write)) == signal.SIGKILL
+    done = phase in ("after renaming", "while deleting")
+    assert load_checkpoint(tmp_path).step == (3 if done else 2)
+    save_checkpoint(tmp_path, 4, {})
+    assert len(files(tmp_path)) == 2 and load_checkpoint(tmp_path).step == 4
+
+
+def test_the_name_holds_the_digest(tmp_path):
+    path = two_checkpoints(tmp_path)
+    assert hashlib.sha256(path.read_bytes()).hexdigest().startswith(path.stem.split("-")[2])
