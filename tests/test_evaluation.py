@@ -2,11 +2,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from srlib.data import Pair, make_pairs
 from srlib.evaluation import evaluate, published_results, upscale
+from srlib.image import to_float, to_uint8
+from srlib.measuring import receptive_field
 from srlib.metrics import EvalProtocol, score
+from srlib.models import create_model
 from srlib.resample import imresize
 
 RANDOM = np.random.default_rng(0)
@@ -133,3 +138,136 @@ def test_evaluate_takes_a_network_like_a_function():
     pd.testing.assert_frame_equal(table, as_function)
     nearest = evaluate(lambda lr: imresize(lr, 2, kernel="nearest"), PAIRS, 2, progress=False)
     pd.testing.assert_frame_equal(table, nearest)
+
+
+def random_image(height, width):
+    return np.random.default_rng(height * width).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def trained(name, scale=2, **options):
+    """A network in which no layer is zero, as if it had been trained."""
+    torch.manual_seed(0)
+    network = create_model(name, scale, **options).eval()
+    for parameter in network.parameters():
+        if not parameter.any():
+            nn.init.normal_(parameter, std=0.05)
+    return network
+
+
+NETWORKS = {
+    "deconv": ("SrResNet", {"channels": 8, "num_blocks": 2}),
+    "late": ("SrResNet", {"channels": 8, "num_blocks": 2, "hr_channels": 4}),
+    "shuffle": ("SrResNet", {"channels": 8, "num_blocks": 1, "upsampler": "pixel_shuffle"}),
+    "linear": ("SrResNet", {"channels": 8, "num_blocks": 1, "output": "linear"}),
+    "resize": ("SrResNet", {"channels": 8, "num_blocks": 1, "upsampler": "resize_conv"}),
+    "two stages": ("TwoStageSrResNet", {"channels": 8}),
+    "pooling": ("PoolingCNN", {"channels": 16}),
+    "plain": ("PlainCNN", {"widths": (8, 8)}),
+    "SRCNN": ("SRCNN", {}),
+    "FSRCNN": ("FSRCNN", {}),
+}
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_tiles_make_the_picture_that_one_piece_makes(network, scale):
+    name, options = NETWORKS[network]
+    network = trained(name, scale, **options)
+    image = random_image(151, 163)
+    whole = upscale(network, image)
+    assert whole.shape == (151 * scale, 163 * scale, 3)
+    np.testing.assert_array_equal(upscale(network, image, tile=90), whole)
+
+
+@settings(max_examples=8)
+@given(st.integers(20, 260), st.integers(60, 170), st.integers(40, 200))
+def test_any_size_in_any_tiles(height, width, tile):
+    network = trained("TwoStageSrResNet", channels=4)
+    image = random_image(height, width)
+    np.testing.assert_array_equal(upscale(network, image, tile=tile), upscale(network, image))
+
+
+class Watched(nn.Module):
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+        self.sizes = []
+
+    def forward(self, x):
+        self.sizes.append(tuple(x.shape[-2:]))
+        return self.network(x)
+
+
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_what_the_network_sees_at_once_is_bounded_by_the_tile(ensemble, capsys):
+    network = Watched(trained("PlainCNN", widths=(4,)))
+    radius, _ = receptive_field(network)
+    image = random_image(440, 370)
+    upscale(network, image, tile=170, ensemble=ensemble, progress=True)
+    assert len(network.sizes) == 3 * 3 * (8 if ensemble else 1)
+    assert max(map(max, network.sizes)) == 170 + 2 * radius
+    assert "9/9" in capsys.readouterr().err
+    upscale(network, image, tile=170)
+    assert capsys.readouterr().err == ""
+
+
+def test_an_image_within_one_tile_goes_through_as_it_is():
+    network = Watched(nn.Sequential(trained("FSRCNN"), nn.AdaptiveAvgPool2d(10)))
+    upscale(network, random_image(20, 31), tile=31)  # no receptive field is asked for
+    assert network.sizes == [(20, 31)]
+
+
+@pytest.mark.parametrize("tile", [0, -3, 2.5])
+def test_tile_must_be_a_whole_number(tile):
+    with pytest.raises(ValueError, match=f"tile must .* got {tile}"):
+        upscale(trained("FSRCNN"), random_image(9, 9), tile=tile)
+
+
+def test_tiles_refuse_what_one_piece_refuses():
+    class Mean(nn.Module):
+        def forward(self, x):
+            return x - x.mean() * self.factor
+
+    network = Mean().train()
+    network.register_parameter("factor", nn.Parameter(torch.ones(())))
+    with pytest.raises(ValueError, match="Mean sees more than"):
+        upscale(network, random_image(30, 30), tile=10)
+    assert network.training
+    for image in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3)), np.zeros((0, 4, 3), np.uint8)):
+        with pytest.raises(ValueError, match="image must"):
+            upscale(trained("FSRCNN"), image, tile=2)
+
+
+def test_self_ensemble_is_the_mean_over_eight_turns_before_rounding():
+    network = trained("SrResNet", channels=4, num_blocks=1)
+    image = random_image(12, 17)
+    total = 0
+    with torch.inference_mode():
+        for quarter_turns in range(4):
+            for mirrored in (False, True):
+                turned = to_float(image).rot90(quarter_turns, (2, 3))
+                sr = network(turned.flip(3) if mirrored else turned)
+                total += (sr.flip(3) if mirrored else sr).rot90(-quarter_turns, (2, 3))
+    expected = to_uint8(total / 8)
+    difference = expected.astype(int) - upscale(network, image, ensemble=True)
+    assert abs(difference).max() <= 1 and (difference != 0).mean() < 0.001  # order of the sum
+    assert (expected != upscale(network, image)).mean() > 0.1
+
+
+def test_self_ensemble_turns_with_the_image():
+    network = trained("PoolingCNN", channels=4)
+    image = random_image(13, 18)
+    sr = upscale(network, image, ensemble=True)
+    for turn in (np.rot90, np.flipud, np.fliplr, lambda x: x.swapaxes(0, 1)):
+        difference = upscale(network, turn(image), ensemble=True).astype(int) - turn(sr)
+        assert abs(difference).max() <= 1 and (difference != 0).mean() < 0.001
+    assert (upscale(network, np.flipud(image)) != np.flipud(upscale(network, image))).mean() > 0.1
+
+
+@pytest.mark.parametrize("network", ["deconv", "two stages", "pooling"])
+def test_self_ensemble_in_tiles_is_that_in_one_piece(network):
+    name, options = NETWORKS[network]
+    network = trained(name, **options)
+    image = random_image(151, 162)  # no multiples of the pooling: turned, the cells lie elsewhere
+    tiled = upscale(network, image, tile=90, ensemble=True)
+    np.testing.assert_array_equal(tiled, upscale(network, image, ensemble=True))

@@ -1,0 +1,211 @@
+"""What a network costs and how far it sees, measured and not looked up."""
+
+import copy
+import math
+import time
+import weakref
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from srlib.checks import check_count
+
+__all__ = ["measure", "receptive_field"]
+
+_GRIDS = (1, 2, 4, 8, 16)
+_PROBES = (64, 128, 256, 512, 1024)  # widths in LR pixels; the smaller, the faster
+_STRIP = 32  # their height
+
+
+def measure(
+    model: nn.Module,
+    lr_size: tuple[int, int],
+    *,
+    repeats: int = 10,
+    warmup: int = 3,
+) -> dict[str, float]:
+    """Measure what a network costs on one image of a given size, on the device of its weights.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Takes (1, 3, H, W). It runs in evaluation mode; its mode is as before afterwards.
+    lr_size : tuple of int
+        (H, W) of the low-resolution image, whose pixels are random.
+    repeats : int
+        Timed runs.
+    warmup : int
+        Runs before these that do not count: the first ones choose algorithms and fill caches.
+
+    Returns
+    -------
+    dict
+        - ``parameters``: numbers in the network's parameters.
+        - ``multiply_adds``: of all convolutions and matrix products for the image, the fixed
+          bicubic one included; additions, activations and resizing do not count. As everywhere,
+          products with padded zeros count too. Half of what torch calls FLOPs.
+        - ``multiply_adds_per_pixel``: the same for one pixel of the output.
+        - ``latency_ms``: the median of the runs, each waited for until the device has finished.
+        - ``latency_iqr_ms``: from the first to the third quartile of the runs.
+        - ``peak_memory_mib``: the most that weights, input, features and output take at one
+          time, in MiB of 2**20 bytes. On a GPU as torch's allocator counts, so with the working
+          memory of cuDNN. On a CPU the tensors that are in use after each of torch's operations,
+          so without what an operation takes for itself, and without Python and torch.
+
+    Raises
+    ------
+    ValueError
+        If `lr_size` is not two whole numbers of at least 1, or `repeats` or `warmup` is < 1.
+    """
+    if len(lr_size) != 2:
+        raise ValueError(f"lr_size must be (H, W), got {lr_size!r}")
+    for name, value in (("H", lr_size[0]), ("W", lr_size[1])):
+        check_count(f"{name} of lr_size", value)
+    check_count("repeats", repeats)
+    check_count("warmup", warmup)
+    weight = next(model.parameters())
+    lr = torch.rand(1, 3, *lr_size, device=weight.device, dtype=weight.dtype)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            with FlopCounterMode(display=False) as counter:
+                pixels = math.prod(model(lr).shape[-2:])
+            latencies = _latencies(model, lr, repeats, warmup)
+            peak = _peak_bytes(model, lr)
+    finally:
+        model.train(was_training)
+    first, median, third = np.percentile(latencies, [25, 50, 75])
+    multiply_adds = counter.get_total_flops() // 2
+    return {
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "multiply_adds": multiply_adds,
+        "multiply_adds_per_pixel": multiply_adds / pixels,
+        "latency_ms": float(median),
+        "latency_iqr_ms": float(third - first),
+        "peak_memory_mib": peak / 2**20,
+    }
+
+
+def _latencies(model, lr, repeats, warmup):
+    """Milliseconds of each run."""
+
+    def finish():
+        if lr.is_cuda:
+            torch.cuda.synchronize(lr.device)
+
+    result = []
+    for _ in range(warmup + repeats):
+        finish()
+        start = time.perf_counter()
+        model(lr)
+        finish()
+        result.append((time.perf_counter() - start) * 1000)
+    return result[warmup:]
+
+
+def _peak_bytes(model, lr):
+    tensors = [*model.parameters(), *model.buffers(), lr]
+    held = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+    if lr.is_cuda:
+        torch.cuda.reset_peak_memory_stats(lr.device)
+        before = torch.cuda.memory_allocated(lr.device)
+        model(lr)
+        return sum(held.values()) + torch.cuda.max_memory_allocated(lr.device) - before
+    with _LiveTensors(held) as live:
+        model(lr)
+    return live.peak
+
+
+class _LiveTensors(TorchDispatchMode):
+    """Counts the bytes of the tensors in use, those given and the results of each operation."""
+
+    def __init__(self, held):
+        super().__init__()
+        self.bytes = dict(held)  # by the address of the storage, so that views do not count
+        self.peak = sum(held.values())
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        result = operation(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                address = storage.data_ptr()
+                if address not in self.bytes:
+                    self.bytes[address] = storage.nbytes()
+                    weakref.finalize(storage, self.bytes.pop, address)
+        self.peak = max(self.peak, sum(self.bytes.values()))
+        return result
+
+
+def receptive_field(model: nn.Module) -> tuple[int, int]:
+    """Measure how far a network sees: a NaN in the input makes NaN of all that depends on it.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Takes (N, 3, H, W) and enlarges by a whole number. A copy of it runs, in float32 on the CPU.
+
+    Returns
+    -------
+    radius : int
+        In LR pixels. No output pixel depends on an input pixel that is farther from its cell.
+    grid : int
+        The side of the cells in LR pixels, 1, 2, 4, 8 or 16: an input shifted by a cell gives an
+        output shifted by a cell. 1 where nothing is pooled, 2 for a pooling by 2.
+
+    Raises
+    ------
+    ValueError
+        If there is no radius up to about 500 pixels, as with a mean over the image, or no such
+        grid, or if a NaN does not come through, or the output is not the enlarged input.
+
+    Examples
+    --------
+    >>> receptive_field(nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 3, 5, padding=2)))
+    (3, 1)
+    """
+    model = copy.deepcopy(model).float().cpu().eval()
+    # NNPACK computes blocks of pixels through a transform that would spread the NaN.
+    with torch.inference_mode(), torch.backends.nnpack.flags(enabled=False):
+        for size in _PROBES:
+            for grid in _GRIDS:
+                radius = _radius(model, size, grid)
+                if radius is not None and radius < size // 2 - 2 * grid:
+                    return radius, grid
+    raise ValueError(
+        "the network must see equally far everywhere, and not the whole image, to run in tiles; "
+        f"{type(model).__name__} sees more than {_PROBES[-1] // 2 - 2 * _GRIDS[-1]} pixels far"
+    )
+
+
+def _radius(model, size, grid):
+    """How far a NaN spreads from a cell, in LR pixels; None if otherwise from the next cell."""
+    radius = 0
+    for turn in (lambda x: x, lambda x: x.mT):  # along rows, along columns
+        lr = torch.zeros(2, 3, _STRIP, size)
+        starts = [size // 2, size // 2 + grid]
+        for image, start in zip(lr, starts, strict=True):
+            image[..., start : start + grid] = math.nan
+        sr = turn(model(turn(lr)))
+        scale, rest = divmod(sr.shape[-1], size)
+        if rest or sr.shape[-2:] != (scale * _STRIP, scale * size) or not scale:
+            raise ValueError(
+                f"the network must enlarge by a whole number, got {tuple(sr.shape[-2:])} "
+                f"from {tuple(lr.shape[-2:])}"
+            )
+        reaches = []
+        for image, start in zip(sr, starts, strict=True):
+            reached = image.isnan().any(dim=0).any(dim=0).nonzero()  # columns
+            if not len(reached):
+                raise ValueError("the network must let a NaN through, got none in its output")
+            first, last = reached[0].item(), reached[-1].item()
+            reaches.append((scale * start - first, last + 1 - scale * (start + grid)))
+        if reaches[0] != reaches[1]:
+            return None
+        radius = max(radius, *(math.ceil(reach / scale) for reach in reaches[0]))
+    return radius
