@@ -1,19 +1,33 @@
-"""The command line: ``python -m srlib info | fetch | upscale | evaluate``."""
+"""The command line: ``python -m srlib info | fetch | upscale | evaluate | train``."""
 
 import argparse
+import math
 import sys
+import tempfile
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
+import torch
+
 from srlib import assets
 from srlib.data import load_images, make_pairs
 from srlib.environment import describe
-from srlib.evaluation import evaluate, published_results
+from srlib.evaluation import evaluate, published_results, upscale
 from srlib.image import MAX_PIXELS, read_image, write_image
+from srlib.models import load_pretrained, pretrained
 from srlib.resample import KERNELS, imresize
+from srlib.train_command import add_parser
 
 __all__ = ["main"]
+
+_TILE = 128  # LR pixels: 64 channels at x4 then take 360 MiB, measured
+_FORMATS = {
+    "psnr_db": "{:.2f}".format,
+    "ssim": lambda value: "" if math.isnan(value) else f"{value:.4f}",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,18 +81,25 @@ def _parser() -> argparse.ArgumentParser:
     )
     fetch.set_defaults(run=_fetch)
 
-    upscale = commands.add_parser(
+    enlarge = commands.add_parser(
         "upscale", help="enlarge a photograph", description=_upscale.__doc__
     )
-    upscale.add_argument("photo", type=Path, help="the file to enlarge")
-    upscale.add_argument(
+    enlarge.add_argument("photo", type=Path, help="the file to enlarge")
+    enlarge.add_argument(
         "out", type=Path, help="the file to write: .png, .tif, .webp, .bmp (lossless) or .jpg"
     )
-    upscale.add_argument(
+    enlarge.add_argument(
         "--scale", type=float, default=4.0, help="factor per side, at least 1 (default: 4)"
     )
-    upscale.add_argument("--force", action="store_true", help="replace OUT where it exists")
-    upscale.set_defaults(run=_upscale)
+    enlarge.add_argument(
+        "--tile",
+        type=int,
+        default=_TILE,
+        help="side of the tiles that a network works on, in pixels of the photograph; smaller "
+        f"ones need less memory and more time, the picture is the same (default: {_TILE})",
+    )
+    enlarge.add_argument("--force", action="store_true", help="replace OUT where it exists")
+    enlarge.set_defaults(run=_upscale)
 
     evaluation = commands.add_parser(
         "evaluate", help="score a method on a benchmark", description=_evaluate.__doc__
@@ -99,12 +120,20 @@ def _parser() -> argparse.ArgumentParser:
     evaluation.add_argument("--csv", type=Path, help="also write the table to this file")
     evaluation.set_defaults(run=_evaluate)
 
-    for command in (upscale, evaluation):
+    add_parser(commands)
+
+    for command in (enlarge, evaluation):
         command.add_argument(
             "--method",
-            choices=sorted(KERNELS),
-            default="bicubic",
-            help="the interpolation (default: bicubic)",
+            metavar="NAME",
+            help="a network or an interpolation, as 'info' lists them, or a file that 'train' "
+            "wrote (default: the network srresnet_xSCALE)",
+        )
+        command.add_argument(
+            "--ensemble",
+            action="store_true",
+            help="self-ensemble: the mean over the image turned and mirrored in 8 ways, 8 times "
+            "as slow; scores with it must say so",
         )
     return parser
 
@@ -121,7 +150,9 @@ def _info(options) -> None:
             f"{info.use:9}  {info.licence}"
         )
     print(f"\nPhotographs without a network\n  {', '.join(assets.sample_names())}")
-    print(f"\nMethods (python -m srlib upscale --method NAME)\n  {', '.join(KERNELS)}")
+    print("\nNetworks (python -m srlib upscale --method NAME)")
+    print(pretrained().to_string())
+    print(f"\nInterpolations (python -m srlib upscale --method NAME)\n  {', '.join(KERNELS)}")
 
 
 def _fetch(options) -> None:
@@ -134,15 +165,45 @@ def _fetch(options) -> None:
         print(f"{name}: {assets.fetch(name)}")
 
 
+def _method(options) -> tuple[str, torch.nn.Module | None]:
+    """Return the name of the method that is asked for, and the network if it is one."""
+    scale, name = options.scale, options.method or f"srresnet_x{options.scale:g}"
+    if name in KERNELS:
+        if options.ensemble:
+            raise ValueError(f"--ensemble is for networks, got --method {name}")
+        return name, None
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.endswith(".safetensors"):
+        network = load_pretrained(name)
+        if network.scale != scale:
+            raise ValueError(f"{name} enlarges by {network.scale}, got --scale {scale:g}")
+        return name, network.to(device)
+    scales = pretrained()["scale"]
+    if options.method and name not in scales:
+        known = ", ".join([*scales.index, *KERNELS])
+        raise ValueError(f"--method must be one of {known}, got {name!r}")
+    if name not in scales or scales[name] != scale:
+        raise ValueError(
+            f"{options.method or 'A network'} cannot enlarge by {scale:g}; the networks are "
+            f"{', '.join(f'{network} (by {own})' for network, own in scales.items())}; "
+            f"for any --scale there is --method {', '.join(KERNELS)}"
+        )
+    return name, load_pretrained(name).to(device)
+
+
 def _upscale(options) -> None:
     """Enlarge a photograph and write it to a new file."""
     scale = options.scale
     if not 1 <= scale <= 100:
         raise ValueError(f"--scale must be from 1 to 100, got {scale:g}")
+    if options.tile < 1:
+        raise ValueError(f"--tile must be at least 1, got {options.tile}")
     if options.out.exists() and not options.force:
         raise ValueError(f"{options.out} exists; choose another name or add --force")
     if not options.out.resolve().parent.is_dir():
         raise ValueError(f"the folder {options.out.parent} does not exist")
+    _check_writable(options.out)
+    name, network = _method(options)
     image = read_image(options.photo)
     height, width = image.shape[:2]
     if height * width * scale**2 > MAX_PIXELS:
@@ -150,36 +211,65 @@ def _upscale(options) -> None:
             f"{width} x {height} pixels times {scale:g} squared are more than {MAX_PIXELS}; "
             "choose a smaller --scale"
         )
-    print(f"{options.photo}: {width} x {height}, enlarging by {scale:g} ({options.method})")
-    result = imresize(image, scale, kernel=options.method)
+    print(f"{options.photo}: {width} x {height}, enlarging by {scale:g} ({name})")
+    if network is None:
+        result = imresize(image, scale, kernel=name)
+    else:
+        result = upscale(
+            network, image, tile=options.tile, ensemble=options.ensemble, progress=True
+        )
     write_image(options.out, result)
     print(f"{options.out}: {result.shape[1]} x {result.shape[0]}")
+
+
+def _check_writable(path):
+    """Write a pixel beside `path`, so that no work is lost to a wrong ending or a closed folder."""
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
+        write_image(Path(folder, path.name), np.zeros((1, 1, 3), np.uint8))
 
 
 def _evaluate(options) -> None:
     """Score a method: low-resolution images by MATLAB's bicubic, PSNR and SSIM on luma.
 
     The border of as many pixels as the scale does not count. The table has a row per image.
+    Beneath it stands what papers report for the benchmark, with the method and bicubic
+    interpolation as they score here.
     """
-    images = load_images(options.data, options.scale, grey=options.grey)
-    table = evaluate(
-        lambda lr: imresize(lr, options.scale, kernel=options.method),
-        make_pairs(images, options.scale),
-        options.scale,
-    )
-    print(f"{options.method} x{options.scale} on {options.data}, grey images {options.grey}")
-    print(table.to_string(formatters={"psnr_db": "{:.2f}".format, "ssim": "{:.4f}".format}))
-    published = published_results()
-    published = published[
-        (published["network"] == options.method)
-        & (published["scale"] == options.scale)
-        & (published["dataset"] == options.data)
-    ]
-    for row in published.itertuples():
-        print(f"published: {row.psnr_db:.2f} dB")
+    scale = options.scale
+    name, network = _method(options)
+    images = load_images(options.data, scale, grey=options.grey)
+    pairs = make_pairs(images, scale)
+    if network is None:
+        table = evaluate(lambda lr: imresize(lr, scale, kernel=name), pairs, scale)
+    else:
+        table = evaluate(
+            lambda lr: upscale(network, lr, tile=_TILE, ensemble=options.ensemble), pairs, scale
+        )
+    title = f"{name} with self-ensemble" if options.ensemble else name
+    print(f"{title}, x{scale} on {options.data}, grey images {options.grey}")
+    print(table.to_string(formatters=_FORMATS))
     if options.csv:
         table.to_csv(options.csv)
         print(f"{options.csv}: written")
+    here = {title: table.loc["mean"]}
+    if name != "bicubic":
+        bicubic = evaluate(lambda lr: imresize(lr, scale), pairs, scale, progress=False)
+        here["bicubic"] = bicubic.loc["mean"]
+    _print_published(here, options.data, scale)
+
+
+def _print_published(here, data, scale):
+    """Print means of this run among the published ones, by PSNR."""
+    rows = [{"network": name, **mean, "source": "this run"} for name, mean in here.items()]
+    published = published_results()
+    published = published[(published["scale"] == scale) & (published["dataset"] == data)]
+    print("\nAmong published results" if len(published) else "\nBeside bicubic interpolation")
+    for row in published.assign(note=published["note"].fillna("")).to_dict("records"):
+        rows.append({**row, "source": "; ".join(filter(None, (row["source"], row["note"])))})
+    table = pd.DataFrame(rows).sort_values("psnr_db", ignore_index=True)
+    print(
+        table[["network", "psnr_db", "ssim", "source"]].to_string(index=False, formatters=_FORMATS)
+    )
 
 
 if __name__ == "__main__":

@@ -5,9 +5,14 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from PIL import Image
+from torch import nn
 
 from srlib.__main__ import main
+from srlib.evaluation import published_results, upscale
 from srlib.image import read_image, write_image
+from srlib.models import create_model, pretrained
 from srlib.resample import imresize
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (24, 31, 3), dtype=np.uint8)
@@ -19,9 +24,23 @@ def photo(tmp_path):
     return tmp_path / "photo.png"
 
 
+@pytest.fixture
+def networks(monkeypatch):
+    """Small networks in place of those of the course, by the names of those."""
+    torch.manual_seed(0)
+    made = {f"srresnet_x{n}": create_model("SrResNet", n, channels=4, num_blocks=1) for n in (2, 4)}
+    for network in made.values():
+        nn.init.normal_(network.eval().tail.conv.weight, std=0.1)
+    table = pd.DataFrame({"scale": [2, 4]}, index=pd.Index(made, name="name"))
+    monkeypatch.setattr("srlib.__main__.pretrained", lambda: table)
+    monkeypatch.setattr("srlib.__main__.load_pretrained", made.__getitem__)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    return made
+
+
 @pytest.mark.parametrize("scale", ["1", "2.5", "3"])
 @pytest.mark.parametrize("method", ["bicubic", "lanczos3"])
-def test_upscale(photo, scale, method, capsys):
+def test_upscale_with_a_kernel(photo, scale, method, capsys):
     out = photo.with_name("out.png")
     arguments = ["upscale", str(photo), str(out), "--scale", scale, "--method", method]
     assert main(arguments) == 0
@@ -29,7 +48,84 @@ def test_upscale(photo, scale, method, capsys):
     assert "31 x 24" in capsys.readouterr().out
 
 
-def test_upscale_replaces_nothing_unasked(photo, capsys):
+@pytest.mark.parametrize(
+    "arguments, name, ensemble",
+    [
+        ([], "srresnet_x4", False),
+        (["--scale", "2"], "srresnet_x2", False),
+        (["--scale", "2", "--method", "srresnet_x2", "--ensemble"], "srresnet_x2", True),
+        (["--tile", "10"], "srresnet_x4", False),
+    ],
+)
+def test_upscale_with_a_network(photo, networks, arguments, name, ensemble, capsys):
+    out = photo.with_name("out.png")
+    assert main(["upscale", str(photo), str(out), *arguments]) == 0
+    expected = upscale(networks[name], PHOTO, ensemble=ensemble)
+    np.testing.assert_array_equal(read_image(out), expected)
+    assert name in capsys.readouterr().out
+
+
+def test_upscale_works_in_tiles(networks, tmp_path, capsys):
+    photo = np.random.default_rng(0).integers(0, 256, (150, 280, 3), dtype=np.uint8)
+    write_image(tmp_path / "photo.png", photo)
+    seen = []
+    networks["srresnet_x2"].register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[-2:]))
+    out = tmp_path / "out.png"
+    assert main(["upscale", str(tmp_path / "photo.png"), str(out), "--scale", "2"]) == 0
+    assert "6/6" in capsys.readouterr().err
+    assert max(map(max, seen)) < 150
+    np.testing.assert_array_equal(read_image(out), upscale(networks["srresnet_x2"], photo))
+
+
+@pytest.mark.parametrize("kind", ["grey", "turned", "clear", "16 bit"])
+def test_any_photograph_goes_through_a_network(networks, tmp_path, kind):
+    path, out = tmp_path / "photo.png", tmp_path / "out.png"
+    if kind == "grey":
+        Image.fromarray(PHOTO[..., 0]).save(path)
+    elif kind == "turned":
+        exif = Image.Exif()
+        exif[0x0112] = 6  # the camera was held upright
+        Image.fromarray(PHOTO).save(path, exif=exif)
+    elif kind == "clear":
+        Image.fromarray(np.dstack([PHOTO, PHOTO[..., 0]])).save(path)
+    else:
+        Image.fromarray(PHOTO[..., 0].astype(np.uint16) * 257).save(path)
+    assert main(["upscale", str(path), str(out), "--scale", "2"]) == 0
+    if kind in ("clear", "16 bit"):
+        with pytest.warns(UserWarning):
+            image = read_image(path)
+    else:
+        image = read_image(path)
+    assert image.shape == ((31, 24, 3) if kind == "turned" else PHOTO.shape)
+    np.testing.assert_array_equal(read_image(out), upscale(networks["srresnet_x2"], image))
+
+
+@pytest.mark.parametrize("command", ["upscale", "evaluate"])
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--scale", "6"], "cannot enlarge by 6.*--method .*bicubic"),
+        (["--scale", "2", "--method", "srresnet_x4"], "srresnet_x4 cannot enlarge by 2"),
+        (["--method", "nonsense"], "must be one of srresnet_x2.*bicubic.* got 'nonsense'"),
+        (["--method", "bicubic", "--ensemble"], "--ensemble is for networks"),
+    ],
+)
+def test_a_method_that_does_not_fit_is_refused_before_any_work(
+    networks, tmp_path, command, arguments, message, capsys
+):
+    files = ["missing.jpg", str(tmp_path / "out.png")] if command == "upscale" else []
+    source = [] if command == "upscale" else ["--data", "nowhere"]
+    assert main([command, *files, *source, *arguments]) == 1
+    assert re.search(message, capsys.readouterr().err)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_scale_between_names_the_kernels(networks, photo, capsys):
+    assert main(["upscale", str(photo), str(photo.with_name("o.png")), "--scale", "2.5"]) == 1
+    assert "lanczos3" in capsys.readouterr().err
+
+
+def test_upscale_replaces_nothing_unasked(photo, networks, capsys):
     before = photo.read_bytes()
     assert main(["upscale", str(photo), str(photo)]) == 1
     assert "--force" in capsys.readouterr().err
@@ -49,6 +145,7 @@ def test_upscale_replaces_nothing_unasked(photo, capsys):
         (["upscale", "{photo}", "{folder}/out.png", "--scale", "1e9"], "got 1e+09"),
         (["upscale", "{photo}", "{folder}/out.xyz"], "must end in one of .png"),
         (["upscale", "{photo}", "{folder}/no/out.png"], "does not exist"),
+        (["upscale", "{photo}", "{folder}/out.png", "--tile", "0"], "--tile must .* got 0"),
         (["upscale", "{folder}/missing.jpg", "{folder}/out.png"], "missing.jpg"),
         (["upscale", "{folder}/text.jpg", "{folder}/out.png"], "not an image"),
         (["upscale", "{folder}", "{folder}/out.png"], "directory"),
@@ -56,7 +153,7 @@ def test_upscale_replaces_nothing_unasked(photo, capsys):
         (["evaluate", "--data", "nowhere"], "must be a folder"),
     ],
 )
-def test_what_cannot_be_done_is_said_and_returns_1(photo, arguments, message, capsys):
+def test_what_cannot_be_done_is_said_and_returns_1(photo, networks, arguments, message, capsys):
     photo.with_name("text.jpg").write_text("hello")
     before = sorted(photo.parent.iterdir())
     filled = [a.format(photo=photo, folder=photo.parent) for a in arguments]
@@ -69,13 +166,12 @@ def test_what_cannot_be_done_is_said_and_returns_1(photo, arguments, message, ca
 
 def test_an_enlargement_that_would_not_fit_is_refused(photo, capsys):
     write_image(photo, np.zeros((200, 200, 3), np.uint8))
-    assert main(["upscale", str(photo), str(photo.with_name("out.png")), "--scale", "99"]) == 1
+    out = str(photo.with_name("out.png"))
+    assert main(["upscale", str(photo), out, "--scale", "99", "--method", "box"]) == 1
     assert "choose a smaller --scale" in capsys.readouterr().err
 
 
-def test_a_loss_is_said(photo, capsys):
-    from PIL import Image
-
+def test_a_loss_is_said(photo, networks, capsys):
     Image.new("RGBA", (12, 12), (0, 0, 0, 0)).save(photo.with_name("clear.png"))
     out = photo.with_name("out.png")
     assert main(["upscale", str(photo.with_name("clear.png")), str(out)]) == 0
@@ -100,23 +196,50 @@ def test_help(command, capsys):
 def test_info_names_machine_datasets_and_methods(capsys):
     assert main(["info"]) == 0
     text = capsys.readouterr().out
-    for word in ("Python", "torch", "Set5", "DIV2K", "chelsea", "bicubic", "Profile"):
+    words = ("Python", "torch", "Set5", "DIV2K", "chelsea", "bicubic", "Profile")
+    for word in (*words, *pretrained().index):
         assert word in text
 
 
 def test_evaluate_prints_and_writes_the_table(shared_data, monkeypatch, tmp_path, capsys):
     monkeypatch.setenv("SRLIB_DATA", str(shared_data))
     path = tmp_path / "table.csv"
-    assert main(["evaluate", "--data", "Set5", "--scale", "4", "--csv", str(path)]) == 0
-    text = capsys.readouterr().out
-    assert "28.43" in text and "published: 28.42" in text
+    arguments = ["evaluate", "--method", "bicubic", "--data", "Set5", "--csv", str(path)]
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    means = [line.split() for line in lines if line.split()[:1] == ["bicubic"]]
+    assert [mean[1] for mean in means] == ["28.42", "28.43"]  # published, this run
     table = pd.read_csv(path, index_col="image")
     assert len(table) == 6 and table.loc["mean", "psnr_db"] == pytest.approx(28.43, abs=0.005)
 
 
-def test_evaluate_a_folder_of_one_s_own(photo, capsys):
+@pytest.mark.parametrize("ensemble", [False, True])
+def test_evaluate_puts_a_network_among_the_published(
+    networks, shared_data, monkeypatch, tmp_path, ensemble, capsys
+):
+    monkeypatch.setenv("SRLIB_DATA", str(shared_data))
+    path = tmp_path / "table.csv"
+    arguments = ["evaluate", "--scale", "2", "--csv", str(path)]
+    assert main(arguments + ["--ensemble"] * ensemble) == 0
+    text = capsys.readouterr().out
+    title = "srresnet_x2 with self-ensemble" if ensemble else "srresnet_x2"
+    assert text.startswith(f"{title}, x2 on Set5")
+    means = text.split("Among published results\n")[1].splitlines()[1:]
+    psnr_db = [float(re.search(r"\d\d\.\d\d", line)[0]) for line in means]
+    assert psnr_db == sorted(psnr_db)
+    published = published_results(2)
+    assert len(means) == len(published) + 2  # the network and bicubic interpolation, here
+    (own,) = [line for line in means if title in line]
+    mean = pd.read_csv(path, index_col="image").loc["mean"]
+    assert f"{mean['psnr_db']:.2f}" in own and own.endswith("this run")
+    (vdsr,) = [line for line in means if "VDSR" in line]
+    assert "37.53" in vdsr and "CVPR 2016" in vdsr
+
+
+def test_evaluate_a_folder_of_one_s_own(photo, networks, capsys):
     assert main(["evaluate", "--data", str(photo.parent), "--scale", "2"]) == 0
-    assert "mean" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert "mean" in text and "Beside bicubic interpolation" in text
 
 
 def test_ctrl_c_is_quiet(monkeypatch, capsys):

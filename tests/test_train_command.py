@@ -1,0 +1,391 @@
+import argparse
+import dataclasses
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors import SafetensorError
+
+from srlib import train_command
+from srlib.assets import sample_names
+from srlib.checkpoint import load_checkpoint
+from srlib.image import write_image
+from srlib.models import create_model, load_pretrained, save_network
+from srlib.train_command import PROFILES, add_parser
+from srlib.training import TrainConfig
+
+TINY = "--profile ci --scale 2 --steps 6 --progress false"
+
+
+def run(text, *more):
+    """Call the command; more arguments may hold spaces."""
+    parser = argparse.ArgumentParser()
+    add_parser(parser.add_subparsers())
+    options = parser.parse_args(["train", *text.split(), *map(str, more)])
+    options.run(options)
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
+    images = np.random.default_rng(0).integers(0, 256, (5, 40, 36, 3), dtype=np.uint8)
+    for name, image in zip("abcde", images, strict=True):
+        write_image(folder / f"{name}.png", image)
+    return folder
+
+
+@pytest.fixture
+def tiny(photographs, tmp_path):
+    """Train a tiny network into a folder, with more options."""
+
+    def call(more="", out="out", *rest):
+        run(f"{TINY} {more}", "--data", photographs, *rest, "--out", tmp_path / out)
+        return tmp_path / out
+
+    return call
+
+
+def help_text(capsys):
+    with pytest.raises(SystemExit):
+        run("--help")
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_every_field_is_an_option_with_its_default_in_each_profile(capsys):
+    text = help_text(capsys)
+    for field in dataclasses.fields(TrainConfig):
+        flag = "--" + field.name.replace("_", "-")
+        found = re.search(rf"{flag} {field.name.upper()} (.*?\((?:default|ci): [^)]*\))", text)
+        assert found, field.name
+        values = {name: p.get(field.name, field.default) for name, p in PROFILES.items()}
+        for profile, value in values.items():
+            either = (f"{profile}: {str(value).lower()}", f"(default: {str(value).lower()}")
+            assert any(part in found[1] for part in either), (field.name, found[1])
+    for name in ("data", "holdout", "lr-patch-size", "batch-size", "channels", "hr-channels"):
+        assert re.search(rf"--{name} .*?\(ci: ", text)
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_the_profiles_can_be_made(profile):
+    values = PROFILES[profile]
+    fields = {field.name for field in dataclasses.fields(TrainConfig)}
+    TrainConfig(**{name: value for name, value in values.items() if name in fields})
+    names = ("channels", "num_blocks", "hr_channels")
+    create_model("SrResNet", 4, **{name: values[name] for name in names})
+
+
+def test_the_folder_holds_what_is_promised(tiny, photographs, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["somewhere/__main__.py", "train", "--out", "my folder"])
+    out = tiny("--seed 3 --holdout 2 --validate-every 3 --ema-decay 0.9")
+    assert "model.safetensors: written" in capsys.readouterr().out
+    assert {path.name for path in out.iterdir()} == {
+        "checkpoints",
+        "config.json",
+        "log.csv",
+        "model.safetensors",
+        "run.json",
+    }
+    record = json.loads((out / "run.json").read_text())
+    assert record["command"] == "python -m srlib train --out 'my folder'"
+    assert record["network"] == {
+        "name": "SrResNet",
+        "scale": 2,
+        "channels": 8,
+        "num_blocks": 1,
+        "hr_channels": 4,
+    }
+    assert record["config"]["steps"] == record["steps"] == 6
+    assert record["config"]["ema_decay"] == 0.9
+    assert record["data"] == [str(photographs)] and record["images"] == 3
+    assert record["held_out"] == [f"{photographs}/{name}" for name in "bd"]
+    assert record["seed"] == 3 and record["loss"] == "l1" and record["start_from"] is None
+    assert record["lr_patch_size"] == 12 and record["batch_size"] == 4
+    assert record["torch"] == torch.__version__ and record["processes"] == 1
+    assert record["hardware"] and record["device"] in ("cpu", "cuda")
+    assert re.fullmatch(r"20\d\d-\d\d-\d\d", record["finished"])
+    log = pd.read_csv(out / "log.csv", index_col="step")
+    assert record["train_seconds"] == round(log["seconds"].iloc[-1], 1)
+    assert list(log.index[log["validation_db"].notna()]) == [3, 6]
+    model = load_pretrained(out / "model.safetensors")
+    assert model.scale == 2
+    average = load_checkpoint(out / "checkpoints").state["ema"]
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, average[f"module.{name}"])
+
+
+def test_what_is_held_out_is_never_trained_on(tiny, photographs, tmp_path, monkeypatch):
+    """Not even where another source holds the same photograph under another name."""
+    twin = tmp_path / "twin"
+    twin.mkdir()
+    (twin / "z.png").write_bytes((photographs / "d.png").read_bytes())
+    seen = {}
+    sampler, evaluate = train_command.PatchSampler, train_command.evaluate
+
+    def spying_sampler(pairs, *arguments, **options):
+        seen["trained"] = [pair.hr.tobytes() for pair in pairs]
+        return sampler(pairs, *arguments, **options)
+
+    def spying_evaluate(model, pairs, *arguments, **options):
+        seen["validated"] = [pair.hr.tobytes() for pair in pairs]
+        return evaluate(model, pairs, *arguments, **options)
+
+    monkeypatch.setattr(train_command, "PatchSampler", spying_sampler)
+    monkeypatch.setattr(train_command, "evaluate", spying_evaluate)
+    tiny("--holdout 4", "out", twin)
+    assert len(seen["validated"]) == 1 and len(seen["trained"]) == 4  # of six files
+    assert not set(seen["trained"]) & set(seen["validated"])
+
+
+def test_a_finished_one_called_again_does_nothing(tiny, capsys):
+    out = tiny()
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    capsys.readouterr()
+    tiny()
+    assert "model.safetensors: finished before, on 20" in capsys.readouterr().out
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    (out / "model.safetensors").unlink()  # killed before it was written
+    tiny()
+    assert (out / "model.safetensors").read_bytes() == before[out / "model.safetensors"]
+
+
+def test_interrupted_and_called_again_it_ends_the_same(tiny, monkeypatch):
+    whole = tiny("--checkpoint-every 2", "whole")
+    train = train_command.train
+
+    def interrupted(*arguments, on_step, **options):
+        def press(step, model):
+            on_step(step, model)
+            if step == 3:
+                signal.raise_signal(signal.SIGINT)
+
+        return train(*arguments, on_step=press, **options)
+
+    monkeypatch.setattr(train_command, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tiny("--checkpoint-every 2", "cut")
+    out = whole.parent / "cut"
+    assert not (out / "model.safetensors").exists()
+    assert "finished" not in json.loads((out / "run.json").read_text())
+    tiny("--checkpoint-every 2", "cut")
+    name = "model.safetensors"
+    assert (out / name).read_bytes() == (whole / name).read_bytes()
+
+
+def test_weights_that_cannot_be_written_are_written_by_the_next_call(tiny, tmp_path, monkeypatch):
+    def full(path, model, **options):
+        path.with_suffix(".part").write_bytes(b"half")
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr(train_command, "save_network", full)
+    with pytest.raises(OSError, match="model.safetensors cannot be written: .*No space left"):
+        tiny()
+    monkeypatch.undo()
+    assert not list((tmp_path / "out").rglob("*.part"))
+    monkeypatch.setattr(train_command.PatchSampler, "sample", None)  # nothing is trained again
+    out = tiny()
+    load_pretrained(out / "model.safetensors")
+    assert "finished" in json.loads((out / "run.json").read_text())
+
+
+@pytest.mark.parametrize(
+    "changed, message",
+    [
+        ("--seed 1", "seed: 0 there, 1 now"),
+        ("--holdout 2", "images: 5 there, 3 now"),
+        ("--channels 4", "network: .*'channels': 8.* there, .*'channels': 4.* now"),
+        ("--learning-rate 0.01", "learning_rate: 0.001 there, 0.01 now"),
+        ("--steps 7", "steps: 6 there, 7 now"),
+    ],
+)
+def test_the_folder_of_another_training_is_refused(tiny, changed, message):
+    out = tiny()
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    with pytest.raises(ValueError, match=f"holds another training.*{message}.*choose another"):
+        tiny(changed)
+    assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def test_start_from_takes_what_fits(tiny, tmp_path, capsys):
+    """Up to the first layer that has another shape; what is behind it stays as initialised."""
+    source = tmp_path / "source.safetensors"
+    made_by = {"name": "SrResNet", "scale": 2, "channels": 8, "num_blocks": 1, "hr_channels": 6}
+    torch.manual_seed(77)
+    other = create_model(**made_by)
+    other.tail.conv.bias.data.fill_(0.5)  # would fit, but is behind
+    save_network(source, other, **made_by)
+    # A learning rate so small that nothing moves.
+    out = tiny("--learning-rate 1e-30", "out", "--start-from", source)
+    said = re.search(r"(\d+) of (\d+) tensors come from .*source", capsys.readouterr().out)
+    torch.manual_seed(0)
+    fresh = create_model(**{**made_by, "hr_channels": 4}).state_dict()
+    taken, fits = 0, True
+    for name, value in load_pretrained(out / "model.safetensors").state_dict().items():
+        fits = fits and other.state_dict()[name].shape == value.shape
+        taken += fits
+        torch.testing.assert_close(value, other.state_dict()[name] if fits else fresh[name])
+    assert (int(said[1]), int(said[2])) == (taken, len(fresh)) and 0 < taken < len(fresh)
+    assert json.loads((out / "run.json").read_text())["start_from"] == str(source)
+
+
+def test_start_from_names_what_does_not_fit(tiny, tmp_path):
+    source = tmp_path / "alien.safetensors"
+    save_network(source, create_model("SRCNN", 2), name="SRCNN", scale=2)
+    with pytest.raises(ValueError, match="--start-from: no weight of .*alien.safetensors fits"):
+        tiny("", "out", "--start-from", source)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        ("--steps 0", "steps must be a whole number of at least 1, got 0"),
+        ("--steps 5 --seconds 5", "either steps or seconds, got steps=5, seconds=5.0"),
+        ("--steps none", "either steps or seconds, got steps=None"),
+        ("--learning-rate nan", "learning_rate must be > 0 and finite, got nan"),
+        ("--schedule linear", "schedule must be one of cosine, step, .* got 'linear'"),
+        ("--scale 5", "scale must be 2, 3 or 4, got 5"),
+        ("--channels 0", "channels must be a whole number"),
+        ("--lr-patch-size 30", "lr_patch_size must be at most 18, got 30"),
+        ("--batch-size 0", "batch_size must be a whole number of at least 1, got 0"),
+        ("--holdout 1", "--holdout must be from 2 to 5, .* got 1"),
+        ("--holdout 6", "--holdout must be from 2 to 5, .* got 6"),
+        ("--holdout -2", "--holdout must be from 2 to 5, .* got -2"),
+        ("--validate-every 2", "--validate-every needs photographs.*--holdout"),
+        ("--network Transformer", "name must be one of SrResNet, .* got 'Transformer'"),
+        ("--network SRCNN --num-blocks 3", "SRCNN takes .*, got 'num_blocks'"),
+        ("--start-from nothing", "name must be one of .* or a file, got 'nothing'"),
+        ("--data nowhere", "source must be a folder, 'bundled' or one of .* got 'nowhere'"),
+        ("--data Set5", "--data: Set5 is a benchmark, to score with, not to train on"),
+        ("--data Urban100/x4", "--data: Urban100/x4 is a benchmark"),
+    ],
+)
+def test_bad_values_are_named_and_nothing_is_written(photographs, tmp_path, more, message):
+    data = () if "--data" in more else ("--data", photographs)
+    names = ("--steps 6 " if "--steps" not in more else "") + more
+    with pytest.raises(ValueError, match=message):
+        run(f"--profile ci --scale 2 --progress false {names}", *data, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_named(tiny):
+    with pytest.raises(ValueError, match="--device cuda: torch finds no GPU here"):
+        tiny("--device cuda")
+
+
+@pytest.mark.parametrize(
+    "more, message",
+    [
+        ("--steps many", "--steps: must be a whole number, got 'many'"),
+        ("--learning-rate none", "--learning-rate: must be a number, got 'none'"),
+        ("--warmup x", "--warmup: must be a number, got 'x'"),
+        ("--compile maybe", "--compile: must be true or false, got 'maybe'"),
+        ("--loss huber", "argument --loss: invalid choice: 'huber'"),
+        ("--device tpu", "argument --device: invalid choice: 'tpu'"),
+    ],
+)
+def test_wrong_usage_ends_with_2(more, message, capsys):
+    with pytest.raises(SystemExit) as caught:
+        run(f"--out x {more}")
+    assert caught.value.code == 2 and message in capsys.readouterr().err
+
+
+def test_none_takes_away_what_the_profile_gives(tiny):
+    out = tiny("--hr-channels none --clip-norm none --ema-decay NONE --holdout none")
+    record = json.loads((out / "run.json").read_text())
+    assert record["network"]["hr_channels"] is None and record["config"]["clip_norm"] is None
+
+
+def test_other_networks_take_their_own_options(tiny):
+    out = tiny("--network TwoStageSrResNet --channels 4")
+    record = json.loads((out / "run.json").read_text())
+    assert record["network"] == {"name": "TwoStageSrResNet", "scale": 2, "channels": 4}
+    load_pretrained(out / "model.safetensors")
+
+
+def test_bundled_photographs_are_found():
+    training, held_out = train_command._photographs({"data": ["bundled/train"], "holdout": 2}, 4)
+    assert len(training) + len(held_out) == len(sample_names("train")) and held_out
+
+
+SCRIPT = """
+import argparse, sys
+from srlib.train_command import add_parser
+parser = argparse.ArgumentParser()
+add_parser(parser.add_subparsers())
+options = parser.parse_args()
+try:
+    options.run(options)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+def launch(tmp_path, photographs, steps, processes=2):
+    script = tmp_path / "command.py"
+    script.write_text(SCRIPT)
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        port = place.getsockname()[1]
+    start = "-m accelerate.commands.launch --cpu --num_machines 1 --mixed_precision no"
+    start += f" --dynamo_backend no --num_processes {processes} --main_process_port {port}"
+    arguments = f"--profile ci --scale 2 --steps {steps} --progress false --checkpoint-every 5"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
+    return subprocess.Popen(
+        [
+            sys.executable,
+            *start.split(),
+            str(script),
+            "train",
+            *arguments.split(),
+            "--batch-size",
+            str(8 // processes),
+            "--data",
+            str(photographs),
+            "--out",
+            str(tmp_path / "out"),
+        ],
+        env=environment,
+        cwd=Path(train_command.__file__).parents[1],
+        start_new_session=True,
+        # What runs in the background of a shell ignores Ctrl-C, and its children do too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_launch_of_two_and_one_goes_on(tmp_path, photographs):
+    """A terminal interrupts all processes, and the launcher passes it on: it comes twice."""
+    process = launch(tmp_path, photographs, steps=100_000)
+    checkpoints = tmp_path / "out" / "checkpoints"
+    try:
+        for _ in range(3000):
+            if checkpoints.is_dir() and any(checkpoints.glob("*.safetensors")):
+                break
+            assert process.poll() is None, process.communicate()[0]
+            time.sleep(0.1)
+        os.killpg(process.pid, signal.SIGINT)
+        said, _ = process.communicate(timeout=120)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+    stopped = int(re.search(r"stopped after step (\d+)", said)[1])
+    assert said.count("stopped after step") == 1 and process.returncode != 0
+    there = load_checkpoint(checkpoints)
+    assert there.step == stopped
+    # One process with as many patches in all goes on; other lengths are another training.
+    with pytest.raises(ValueError, match="steps: 100000 there, 6 now"):
+        run(f"{TINY} --batch-size 8", "--data", photographs, "--out", tmp_path / "out")
