@@ -1,8 +1,9 @@
 """Static pictures of super-resolution: side by side, enlarged, as an error map, half and half.
 
 Each function takes images (uint8, RGB, shape (H, W, 3)) and returns a Matplotlib figure in the
-look of ``srlib/course.mplstyle``, whatever style is active. `show` puts a figure into a notebook
-with a description for those who cannot see it.
+look of ``srlib/course.mplstyle``, whatever style is active. So does `plot_history`, which takes
+trainings and lives in `srlib.history_plots`. `show` puts a figure into a notebook with a
+description for those who cannot see it.
 """
 
 import io
@@ -18,10 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from srlib.history_plots import plot_history
 from srlib.image import rgb_to_y
 from srlib.metrics import score
 
-__all__ = ["compare", "error_map", "show", "wipe", "zoom_grid"]
+__all__ = ["compare", "error_map", "plot_history", "show", "wipe", "zoom_grid"]
 
 WIDTH = 10.0  # inches: 1000 pixels, about the width of a notebook cell
 JPEG_LIMIT = 100_000  # bytes; see `show`

@@ -1,7 +1,8 @@
 """Sliders: one function from values to a picture, and the controls that give it the values.
 
 The function is plain and can be tested without a browser (`Explorer.sweep`); the picture
-travels as encoded bytes, and an error in the function is shown where the picture is.
+travels as encoded bytes, and an error in the function is shown where the picture is. `LivePlot`,
+which follows a training without controls, lives in `srlib.live`.
 """
 
 import html
@@ -22,9 +23,10 @@ from PIL import Image
 
 from srlib.assets import sample_image, sample_names
 from srlib.image import read_image
+from srlib.live import LivePlot
 from srlib.resample import imresize
 
-__all__ = ["Explorer", "PhotoPicker"]
+__all__ = ["Explorer", "LivePlot", "PhotoPicker"]
 
 MIN_SIDE = 16  # pixels: less has no structure to look at
 FIRST_PICTURE_LIMIT = 110_000  # bytes; 147 kB in the notebook file

@@ -14,11 +14,13 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 FLOORS = [
-    {"environment", "image", "resample", "checks", "download", "comparison", "safe_call"},
-    {"assets", "metrics", "layers", "exercise_inputs"},
+    {"environment", "image", "resample", "checks", "download", "comparison", "safe_call"}
+    | {"checkpoint", "history_plots", "stop_request"},
+    {"assets", "metrics", "layers", "exercise_inputs", "live", "measuring", "run_log"}
+    | {"train_config", "training_state"},
     {"data", "classic_models", "grading"},
-    {"evaluation", "models", "training"} | {f"exercises_{number:02}" for number in range(8)},
-    {"figures", "diagrams", "exercises"},
+    {"evaluation", "models", "training"} | {f"exercises_{number:02}" for number in range(11)},
+    {"figures", "diagrams", "exercises", "train_command"},
     {"widgets"},
     {"__main__"},
 ]
@@ -50,7 +52,9 @@ def test_imports_lead_downwards(path):
 
 @each_module
 def test_modules_stay_small(path):
-    assert len(path.read_text().splitlines()) <= 360
+    # Exercises are content: references, cases, mistakes and hints, no logic.
+    limit = 400 if path.stem.startswith("exercises_") else 360
+    assert len(path.read_text().splitlines()) <= limit
     module = importlib.import_module(f"srlib.{path.stem}")
     assert module.__doc__
     assert 1 <= len(module.__all__) <= 6
