@@ -1,22 +1,35 @@
-"""Measure what the README states about speed: ``make bench``.
+"""Measure what the README states about speed: ``make bench``, or ``... BENCH=class_minute``.
 
 Times on a shared machine scatter, so that each is a median, and what can be a ratio is one.
 """
 
+import dataclasses
 import json
 import os
 import statistics
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import jupytext
 import numpy as np
+import pandas as pd
+import torch
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 from PIL import Image
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 
+from srlib.assets import is_cached
+from srlib.data import PatchSampler, load_images, make_pairs
+from srlib.environment import describe
+from srlib.evaluation import evaluate
+from srlib.image import write_image
+from srlib.models import SrResNet
 from srlib.resample import imresize
+from srlib.train_command import PROFILES
+from srlib.training import TrainConfig, train
 
 ROOT = Path(__file__).resolve().parents[1]
 SWEEP = """
@@ -53,6 +66,132 @@ def bench_resize():
     print(f"ratio {ours / pillow:.2f} (aim: at most 3)")
 
 
+class PngPatches(Dataset):
+    """The usual way: decode a photograph's two PNG files, cut one patch out of each."""
+
+    def __init__(self, folder, scale, size):
+        self.paths = sorted(folder.glob("*.hr.png"))
+        self.scale, self.size = scale, size
+
+    def __len__(self):
+        return len(self.paths)
+
+    def __getitem__(self, index):
+        hr_path = self.paths[index]
+        lr_path = hr_path.with_name(hr_path.name.replace(".hr.", ".lr."))
+        lr, hr = (np.asarray(Image.open(path).convert("RGB")) for path in (lr_path, hr_path))
+        top, left = (int(torch.randint(n - self.size + 1, ())) for n in lr.shape[:2])
+        turns, flip = int(torch.randint(4, ())), torch.rand(()) < 0.5
+        patches = []
+        for image, factor in ((lr, 1), (hr, self.scale)):
+            rows, columns = (slice(factor * n, factor * (n + self.size)) for n in (top, left))
+            patch = image[rows, columns]
+            patches.append(np.rot90(patch[::-1] if flip else patch, turns).copy())
+        return patches  # uint8, so that little travels between processes
+
+
+def decoded_batches(dataset, batch_size):
+    """Batches from a worker per core; one endless epoch, so that workers start only once."""
+    endless = RandomSampler(dataset, replacement=True, num_samples=10**9)
+    loader = DataLoader(
+        dataset, batch_size, sampler=endless, num_workers=os.cpu_count(), prefetch_factor=4
+    )
+    for patches in loader:  # [(N, P, P, 3), (N, sP, sP, 3)]
+        yield [patch.permute(0, 3, 1, 2).float() / 255 for patch in patches]
+
+
+def patches_per_second(batches, seconds):
+    """Count what arrives; the first batches, while workers start, do not count."""
+    for _ in range(4 * os.cpu_count()):
+        next(batches)
+    count, start = 0, time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        count += len(next(batches)[0])
+    return count / (time.perf_counter() - start)
+
+
+def bench_patches(scale=4, size=24, batch_size=16, seconds=8):
+    """Patches a second on the CPU: `PatchSampler`, and a DataLoader that decodes PNG files.
+
+    The bundled colour photographs for training, cut or mirrored on to the size of DIV2K's and
+    of BSDS500's. The loader has a worker per core; files are in the system's cache.
+    """
+    photos = load_images("bundled/train")
+    photos = {name: image for name, image in photos.items() if np.ptp(image, axis=2).any()}
+    for height, width in ((1356, 2040), (320, 480)):
+        pairs = make_pairs(
+            {name: fit(image, height, width) for name, image in photos.items()}, scale
+        )
+        with tempfile.TemporaryDirectory() as folder:
+            for pair in pairs:
+                write_image(Path(folder) / f"{pair.name}.lr.png", pair.lr)
+                write_image(Path(folder) / f"{pair.name}.hr.png", pair.hr)
+            files = sum(path.stat().st_size for path in Path(folder).glob("*.hr.png"))
+            batches = decoded_batches(PngPatches(Path(folder), scale, size), batch_size)
+            loader = patches_per_second(batches, seconds)
+            batches.close()  # ends the workers
+        sampler = PatchSampler(pairs, scale, lr_patch_size=size, batch_size=batch_size)
+        ours = patches_per_second(iter(sampler.sample, None), seconds)
+        print(f"patches of {size} x {size} LR, x{scale}, from {len(pairs)} photographs of ", end="")
+        print(
+            f"{width} x {height} ({files / (len(pairs) * width * height):.1f} bytes a pixel ",
+            end="",
+        )
+        print(f"as PNG), {os.cpu_count()} cores: DataLoader {loader:.0f}/s, PatchSampler ", end="")
+        print(f"{ours:.0f}/s, ratio {ours / loader:.0f} (aim: at least 10)")
+
+
+def fit(image, height, width):
+    """Cut a photograph to a size, mirrored at its edges where it is too small."""
+    image = image[:height, :width]
+    missing = (height - image.shape[0], width - image.shape[1])
+    return np.pad(image, [(0, missing[0]), (0, missing[1]), (0, 0)], mode="symmetric")
+
+
+def bench_class_minute(seeds=(0, 1, 2), marks=(2, 5, 10, 20, 30, 45)):
+    """Train the class minute: Set5 x4 in dB against seconds, from random weights.
+
+    Bundled photographs, the "cpu" profile of ``python -m srlib train``; scoring is not on the
+    clock. Where Set5 is not there, the bundled test photographs.
+    """
+    recipe = PROFILES["cpu"]
+    options = {name: recipe[name] for name in ("channels", "num_blocks", "hr_channels")}
+    fields = {field.name for field in dataclasses.fields(TrainConfig)}
+    config = TrainConfig(progress=False, **{k: v for k, v in recipe.items() if k in fields})
+    source = "Set5" if is_cached("Set5/x4") else "bundled/test"
+    test, pairs = (make_pairs(load_images(name, 4), 4) for name in (source, recipe["data"][0]))
+    rows = []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        model = SrResNet(4, **options)
+        sizes = {name: recipe[name] for name in ("lr_patch_size", "batch_size")}
+        sampler = PatchSampler(pairs, 4, seed=seed, **sizes)
+        ahead = list(marks)
+
+        def look(row, seed=seed, model=model, ahead=ahead):
+            if ahead and row["seconds"] >= ahead[0]:
+                ahead.pop(0)
+                rows.append((seed, row["step"], row["seconds"], set5(model)))
+
+        def set5(model):
+            return evaluate(model, test, 4, progress=False).loc["mean", "psnr_db"]
+
+        history = train(model, sampler, config, on_log=look)
+        rows.append((seed, history.index[-1], history["seconds"].iloc[-1], set5(model)))
+        for _, step, seconds, db in rows[-1 - len(marks) + len(ahead) :]:
+            print(f"class minute, seed {seed}: {seconds:5.1f} s, step {step:5}: {db:.2f} dB")
+    final = [[row[3] for row in rows if row[0] == seed][-1] for seed in seeds]
+    print(
+        f"class minute: {source} x4 {statistics.median(final):.2f} dB, median of {len(seeds)} "
+        f"seeds, {describe()['CPU']} (aim: at least 30.48 on Set5)"
+    )
+    table = pd.DataFrame(rows, columns=["seed", "step", "seconds", "psnr_db"]).round(3)
+    path = ROOT / "build" / "class_minute.csv"
+    path.parent.mkdir(exist_ok=True)
+    table.to_csv(path, index=False)
+    print(f"{path}: written")
+
+
 def bench_sliders():
     """Move every slider of every notebook: drawing and encoding, as `Explorer.sweep` does."""
     for script in sorted((ROOT / "solutions").glob("*.py")):
@@ -71,6 +210,12 @@ def bench_sliders():
 
 if __name__ == "__main__":
     os.environ.setdefault("SRLIB_PROFILE", "ci")
-    bench_resize()
-    sys.stdout.flush()
-    bench_sliders()
+    benches = {
+        "resize": bench_resize,
+        "patches": bench_patches,
+        "class_minute": bench_class_minute,
+        "sliders": bench_sliders,
+    }
+    for name in sys.argv[1:] or benches:
+        benches[name]()
+        sys.stdout.flush()

@@ -1,0 +1,133 @@
+"""Score a finished training and put it among the shipped networks, with its card.
+
+python tools/ship_weights.py RUN NAME     RUN: --out of python -m srlib train; NAME: srresnet_x4
+
+Writes data/weights/NAME/: model.safetensors (float16, what is scored is this file), log.csv,
+record.json, README.md. The benchmarks are scored here, once, and decide nothing.
+"""
+
+import io
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from srlib.data import Pair, load_images, make_pairs
+from srlib.evaluation import evaluate
+from srlib.measuring import measure
+from srlib.models import load_pretrained
+from srlib.resample import imresize
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "weights"
+QUALITIES = (95, 80, 60)
+
+
+def score(upscaler, pairs, scale):
+    """Return PSNR in dB and SSIM, the means over the images."""
+    return evaluate(upscaler, pairs, scale).loc["mean"].tolist()
+
+
+def compress(pairs, quality):
+    """Send the LR images through a JPEG file."""
+    result = []
+    for pair in pairs:
+        file = io.BytesIO()
+        Image.fromarray(pair.lr).save(file, "jpeg", quality=quality)
+        result.append(Pair(pair.name, np.array(Image.open(file)), pair.hr))
+    return result
+
+
+def main(run_folder: Path, name: str):
+    """Ship RUN as NAME."""
+    run = json.loads((run_folder / "run.json").read_text())
+    scale = run["network"]["scale"]
+    folder = WEIGHTS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    source, target = run_folder / "model.safetensors", folder / "model.safetensors"
+    with safe_open(source, framework="pt") as file:
+        metadata = file.metadata()
+    save_file({k: v.half() for k, v in load_file(source).items()}, target, metadata=metadata)
+    shutil.copy(run_folder / "log.csv", folder / "log.csv")
+
+    model = load_pretrained(target)
+    record = {"scale": scale, **{k: v for k, v in run.items() if k != "held_out"}}
+    cost = measure(model, (90, 120))
+    record["parameters"] = cost["parameters"]
+    record["multiply_adds_per_pixel"] = round(cost["multiply_adds_per_pixel"])
+    rows = []
+    for benchmark in ("Set5", "Set14"):
+        pairs = make_pairs(load_images(benchmark, scale), scale)
+        for label, degraded in [
+            (benchmark, pairs),
+            *((f"{benchmark}, LR as JPEG of quality {q}", compress(pairs, q)) for q in QUALITIES),
+        ]:
+            bicubic = score(lambda lr: imresize(lr, scale), degraded, scale)
+            rows.append([label, *score(model, degraded, scale), *bicubic])
+        clean = rows[-1 - len(QUALITIES)]
+        record[f"{benchmark.lower()}_db"] = round(clean[1], 3)
+        record[f"{benchmark.lower()}_ssim"] = round(clean[2], 4)
+    (folder / "record.json").write_text(json.dumps(record, indent=2) + "\n")
+    (folder / "README.md").write_text(card(name, record, rows, pd.read_csv(folder / "log.csv")))
+    print(f"{folder}: Set5 {record['set5_db']:.2f} dB, Set14 {record['set14_db']:.2f} dB")
+
+
+def card(name, record, rows, log):
+    """Return the model card, Markdown."""
+    network = ", ".join(f"{key}={value!r}" for key, value in record["network"].items())
+    scores = "\n".join(
+        f"| {label} | {db:.2f} / {ssim:.4f} | {bicubic_db:.2f} / {bicubic_ssim:.4f} |"
+        for label, db, ssim, bicubic_db, bicubic_ssim in rows
+    )
+    validation = log["validation_db"].dropna()
+    held_out = f", {validation.iloc[-1]:.2f} dB on held-out photographs" if len(validation) else ""
+    start = f" Started from {record['start_from']}." if record["start_from"] else ""
+    return f"""# {name}
+
+`create_model({network})`, {record["parameters"]:,} parameters,
+{record["multiply_adds_per_pixel"]:,} multiply-adds a pixel of the output. Use it:
+`load_pretrained("{name}")` or `python -m srlib upscale photo.jpg out.png --method {name}`.
+
+## Scores
+
+PSNR in dB / SSIM, on luma, {record["scale"]} pixels of border cut off, output rounded, grey images
+as RGB (`python -m srlib evaluate --method {name} --scale {record["scale"]}`).
+
+| benchmark | this network | bicubic |
+|---|---|---|
+{scores}
+
+## What it is for, and not for
+
+It was trained on LR images that MATLAB's bicubic shrinking made, and on nothing else. What JPEG
+leaves it takes for detail and sharpens: the rows with JPEG show how its lead over bicubic goes.
+Blur, noise and motion are not removed. Detail that is not in the photograph is not invented:
+L1 training gives the mean of what might have been there.
+
+## How it was made
+
+```sh
+{record["command"]}
+```
+
+{record["steps"]:,} steps, {record["train_seconds"] / 60:.0f} minutes on
+{record["hardware"]}, {record["finished"]}{held_out}.{start}
+Python {record["python"]}, torch {record["torch"]}, seed {record["seed"]}. The curves are in
+`log.csv`, everything else in `record.json`.
+
+Trained on {record["images"]} photographs of {", ".join(record["data"])}; others of the same
+sources were held out to validate on (`photos`: see `data/README.md`).
+No image of Set5, Set14, BSD100 (the `val` folder of BSDS500) or Urban100 was trained on, and no
+checkpoint was chosen by them: it is the last one.
+
+Licence of the weights: as the code, MIT. BSDS500 is for non-commercial research and education.
+"""
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])
