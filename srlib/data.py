@@ -14,6 +14,9 @@ from srlib.resample import imresize, modcrop
 
 __all__ = ["Pair", "PatchSampler", "load_images", "make_pairs"]
 
+# The same photograph as img_005 of Set5, there at 71 % of the size: whoever trains on it, trains on
+# the benchmark.
+_BENCHMARK_TWINS = {("BSDS500", "train", "302003.jpg")}
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
 
 
@@ -46,6 +49,8 @@ def load_images(
         - "bundled", "bundled/train" or "bundled/test": photographs inside scikit-image;
         - the name of a dataset (see ``python -m srlib info``), fetched where it is not there;
         - a folder: its image files, not those of its subfolders.
+
+        Of BSDS500/train one is left out: 302003.jpg is img_005 of Set5 at another size.
     scale : int, optional
         2, 3 or 4: which originals of a benchmark (Set5, Set14, BSD100, Urban100) are meant.
         They are cut to multiples of the scale, so they differ.
@@ -70,7 +75,11 @@ def load_images(
     folder = Path(source)
     if not folder.is_dir():
         folder = _fetch(str(source), scale)
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES)
+    paths = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in _SUFFIXES and path.parts[-3:] not in _BENCHMARK_TWINS
+    )
     if not paths:
         raise ValueError(f"source must hold image files, got {str(folder)!r}, which has none")
     return {path.stem: read_image(path, grey=grey) for path in paths}

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from skimage.transform import resize
 
 from srlib.assets import sample_names
 from srlib.data import Pair, PatchSampler, load_images, make_pairs
@@ -35,6 +36,17 @@ def test_benchmarks_are_loaded_by_name_and_scale(shared_data, monkeypatch):
     np.testing.assert_array_equal(images["img_003"], expected)
     as_grey = load_images("Set14", 3, grey="as_grey")
     assert [name for name, image in as_grey.items() if image.ndim == 2] == ["img_003"]
+
+
+def test_the_photograph_that_is_also_in_set5_is_left_out(shared_data, monkeypatch):
+    monkeypatch.setenv("SRLIB_DATA", str(shared_data))
+    for source in ("BSDS500/train", shared_data / "BSDS500" / "train"):
+        names = load_images(source).keys()
+        assert len(names) == 199 and "302003" not in names
+    twin = read_image(shared_data / "BSDS500/train/302003.jpg")
+    benchmark = load_images("Set5", 2)["img_005"]
+    small = [resize(image / 255, (24, 24), anti_aliasing=True) for image in (twin, benchmark)]
+    assert np.corrcoef(small[0].ravel(), small[1].ravel())[0, 1] > 0.97
 
 
 def test_pairs_equal_the_published_low_resolution_images(shared_data, monkeypatch):
