@@ -132,6 +132,8 @@ def test_the_wheel_carries_its_data_and_works(tmp_path):
         "assert len(e.published_results()) > 10\n"
         "assert srlib.assets.data_file('records/protocol_audit_imdn.csv').is_file()\n"
         "assert not srlib.assets.is_cached('Set5')\n"
+        "from srlib.models import load_pretrained\n"
+        "assert load_pretrained('srresnet_small_x4').scale == 4\n"
         "s.use('srlib.course')\n"
     )
     environment = {**os.environ, "PYTHONPATH": str(site), "XDG_CACHE_HOME": str(tmp_path)}
