@@ -28,6 +28,8 @@
 # a GPU.
 
 # %%
+import functools
+import io
 import time
 
 import ipywidgets
@@ -35,16 +37,22 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from PIL import Image
 
 from srlib.assets import sample_image, sample_names
 from srlib.environment import by_profile, describe
+from srlib.evaluation import upscale
 from srlib.exercises import check, list_exercises
 from srlib.figures import compare, show, wipe, zoom_grid
 from srlib.metrics import score
+from srlib.models import load_pretrained
 from srlib.resample import imresize, modcrop
 from srlib.widgets import Explorer, PhotoPicker
 
 # %% tags=["parameters"]
+network_name = by_profile(
+    ci="srresnet_small_x4", cpu="srresnet_small_x4", gpu="srresnet_x4"
+)  # two of the networks that the course has trained
 product_size = by_profile(ci=256, cpu=1024, gpu=4096)  # of the matrices that are timed below
 comparison_names = by_profile(
     ci=("chelsea", "coffee"), cpu=sample_names("test"), gpu=sample_names("test")
@@ -52,21 +60,88 @@ comparison_names = by_profile(
 
 # %% [markdown]
 # This is the task in one picture. A photograph was shrunk by 4, which keeps one pixel of 16.
-# From the pixels that are left, a method has to restore the original. Bicubic interpolation, the
-# usual one in photo programs, does this. Every network of this course has to do better.
+# From the pixels that are left, a method has to restore the original. Bicubic interpolation is
+# the usual one in photo programs. The network is one that this course has trained, with the
+# programs that you will write and use. It has not seen this photograph before.
 
 # %%
+device = "cuda" if torch.cuda.is_available() else "cpu"
+network = load_pretrained(network_name).to(device)
 hr = modcrop(sample_image("chelsea"), 4)  # the original: uint8 (H, W, 3)
 lr = imresize(hr, 1 / 4)  # what is left of it: (H / 4, W / 4, 3)
-sr = imresize(lr, 4)  # the restoration: (H, W, 3)
+bicubic = imresize(lr, 4)  # two restorations: (H, W, 3)
+sr = upscale(network, lr)
 show(
     zoom_grid(
-        {"low resolution": lr, "bicubic x4": sr, "original": hr},
+        {"low resolution": lr, "bicubic x4": bicubic, "network x4": sr, "original": hr},
         (66, 100, 88, 120),
         reference="original",
         scale=4,
     ),
-    "A cat: the low-resolution pixels as squares, a soft bicubic enlargement, and the original.",
+    "A cat's eye: the low-resolution pixels as squares, a soft bicubic enlargement, the "
+    "network's, and the original.",
+)
+count = sum(parameter.numel() for parameter in network.parameters())
+print(f"{network_name}: {count:,} numbers that were learned")
+
+# %% [markdown]
+# ### Before and after
+#
+# Move the line: left of it is the simple enlargement, right of it the network's. Choose another
+# photograph, or load one of your own. Each is shrunk by 4 first (bicubic, with antialiasing), so
+# that there is an original to measure against: more decibels (dB) are closer to it.
+#
+# *Predict:* where will the two sides differ most, on smooth areas or at edges? What does neither
+# bring back?
+
+
+# %%
+@functools.lru_cache(maxsize=16)  # the network works once for a photograph, not for each position
+def enlarge(pixels, shape):
+    """Enlarge an image, given as its bytes, by 4: bicubic and by the network."""
+    small = np.frombuffer(pixels, np.uint8).reshape(shape)
+    return imresize(small, 4), upscale(network, small)
+
+
+@functools.lru_cache(maxsize=16)
+def shrink_and_enlarge(pixels, shape):
+    """Shrink by 4, then enlarge: the pixels as squares, bicubic, network, and a caption."""
+    original = np.frombuffer(pixels, np.uint8).reshape(shape)
+    small = imresize(original, 1 / 4)
+    bicubic, sr = enlarge(small.tobytes(), small.shape)
+    scores = [score(image, original, 4)[0] for image in (bicubic, sr)]
+    size = f"{small.shape[1]} x {small.shape[0]} pixels enlarged by 4"
+    caption = "{}: bicubic {:.2f} dB, network {:.2f} dB".format(size, *scores)
+    return imresize(small, 4, kernel="nearest"), bicubic, sr, caption
+
+
+# %%
+def before_after(image, position, left):
+    """Put a simple enlargement and the network's side by side."""
+    original = modcrop(image, 4)
+    squares, bicubic, sr, caption = shrink_and_enlarge(original.tobytes(), original.shape)
+    return wipe(bicubic if left == "bicubic" else squares, sr, position), caption
+
+
+before_after_slider = Explorer(
+    before_after,
+    photo=PhotoPicker("chelsea", names=sample_names("test")),
+    position=ipywidgets.FloatSlider(
+        0.5, min=0, max=1, step=0.01, description="line (of the width)"
+    ),
+    left=ipywidgets.ToggleButtons(
+        options=["bicubic", "pixels as squares"], description="left of the line"
+    ),
+)
+before_after_slider
+
+# %% [markdown]
+# The same for print, with one position of the line.
+
+# %%
+show(
+    compare({"bicubic | network": wipe(bicubic, sr, 0.5), "original": hr}),
+    "A cat, its left half enlarged bicubically, its right half by the network; and the original.",
 )
 
 # %% [markdown]
@@ -87,7 +162,6 @@ pd.Series(describe(), name="this computer").to_frame()
 # computer do in a second?
 
 # %%
-device = "cuda" if torch.cuda.is_available() else "cpu"
 matrix = torch.rand(product_size, product_size, device=device)
 seconds = []
 for _ in range(5):
@@ -100,51 +174,61 @@ operations = 2 * product_size**3 / np.median(seconds)
 print(f"{device}: {operations / 1e9:.0f} billion operations a second")
 
 # %% [markdown]
-# ## 2. Before and after
+# ## 2. A photograph as it is
 #
-# Move the line. Left of it is the low-resolution picture with its pixels as squares, right of it
-# the enlargement. Choose another method, another photograph, or load one of your own.
+# Above, each photograph was shrunk, so the network only had to bring back what had been there.
+# Here a part of the photograph is enlarged as it is. There is no original of that size, so there
+# is no score: you have to look.
 #
-# *Predict:* where is the difference largest, on smooth areas or at edges? What does no method
-# bring back?
+# A camera's file is usually a JPEG, which stores blocks of 8 x 8 pixels and leaves out what the
+# eye hardly sees. This network was trained on photographs shrunk by bicubic interpolation, never
+# on JPEGs.
+#
+# *Predict:* save the photograph as a JPEG of low quality first. What does the network make of
+# the blocks: does it remove them, or enlarge them? A file of your own may hold some already.
 
 
 # %%
-def before_after(image, position, method, scale):
-    """Shrink, enlarge, and put the pixels and the enlargement side by side."""
-    original = modcrop(image, scale)
-    small = imresize(original, 1 / scale)
-    after = imresize(small, scale, kernel=method)
-    before = imresize(small, scale, kernel="nearest")
-    picture = image.copy()  # the photograph's own size, whatever the scale leaves of it
-    picture[: after.shape[0], : after.shape[1]] = wipe(before, after, position)
-    psnr_db, _ = score(after, original, scale)
-    return picture, f"{small.shape[1]} x {small.shape[0]} pixels enlarged, PSNR {psnr_db:.2f} dB"
+def save_as_jpeg(image, quality):
+    """What comes back from a JPEG file: uint8 (H, W, 3)."""
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, format="JPEG", quality=quality)
+    return np.asarray(Image.open(file))
 
 
-before_after_slider = Explorer(
-    before_after,
-    photo=PhotoPicker("chelsea"),
-    position=ipywidgets.FloatSlider(
-        0.5, min=0, max=1, step=0.01, description="line (of the width)"
-    ),
-    method=ipywidgets.ToggleButtons(
-        options=["nearest", "bilinear", "bicubic", "lanczos3"],
-        value="bicubic",
-        description="method",
-    ),
-    scale=ipywidgets.ToggleButtons(options=[2, 3, 4, 8], value=4, description="scale"),
+def enlarge_part(image, position, across, down, jpeg):
+    """Enlarge a part of a photograph by 4, without shrinking it before."""
+    height, width = min(80, image.shape[0]), min(120, image.shape[1])
+    top, left = round(down * (image.shape[0] - height)), round(across * (image.shape[1] - width))
+    part = image[top : top + height, left : left + width]
+    if jpeg != "none":
+        part = save_as_jpeg(part, quality=int(jpeg))
+    caption = f"{width} x {height} of {image.shape[1]} x {image.shape[0]} pixels, enlarged by 4"
+    return wipe(*enlarge(part.tobytes(), part.shape), position), caption
+
+
+# %%
+fraction = {"min": 0, "max": 1, "step": 0.01}
+as_it_is_slider = Explorer(
+    enlarge_part,
+    photo=PhotoPicker("coffee", names=sample_names("test"), max_side=4096),
+    position=ipywidgets.FloatSlider(0.5, **fraction, description="line: bicubic | network"),
+    across=ipywidgets.FloatSlider(0.63, **fraction, description="part, across"),
+    down=ipywidgets.FloatSlider(0.74, **fraction, description="part, down"),
+    jpeg=ipywidgets.ToggleButtons(options=["none", "75", "30"], description="JPEG quality"),
 )
-before_after_slider
-
-# %% [markdown]
-# The same for print, with one position of the line.
+as_it_is_slider
 
 # %%
-nearest = imresize(lr, 4, kernel="nearest")
+part = sample_image("coffee")[250:298, 330:402]  # of the spoon
+pictures = {}
+for name, small in (("as it is", part), ("JPEG, quality 30", save_as_jpeg(part, 30))):
+    pictures[f"{name}: bicubic"], pictures[f"{name}: network"] = enlarge(
+        small.tobytes(), small.shape
+    )
 show(
-    compare({"pixels | bicubic": wipe(nearest, sr, 0.5), "original": hr}),
-    "A cat, on the left half as coarse pixels, on the right half enlarged; beside it the original.",
+    compare(pictures),
+    "A spoon enlarged by 4, bicubic and by the network, as it is and from a JPEG.",
 )
 
 # %% [markdown]
@@ -216,20 +300,20 @@ show(
 # ## 4. A number for quality
 #
 # The peak signal-to-noise ratio (PSNR) compares with the original, in decibels. Higher is better.
-# Notebook 03 explains it, and its pitfalls. Here it ranks four classical methods.
+# Notebook 03 explains it, and its pitfalls. Here it ranks four classical methods and the network.
 #
 # *Predict:* does the same method win on every photograph?
 
 
 # %%
 def score_methods(name):
-    """PSNR in dB of four methods at x4 on one photograph."""
+    """PSNR in dB of five methods at x4 on one photograph."""
     original = modcrop(sample_image(name), 4)
     small = imresize(original, 1 / 4)
-    return {
-        method: score(imresize(small, 4, kernel=method), original, 4)[0]
-        for method in ("nearest", "bilinear", "bicubic", "lanczos3")
-    }
+    kernels = ("nearest", "bilinear", "bicubic", "lanczos3")
+    enlarged = {kernel: imresize(small, 4, kernel=kernel) for kernel in kernels}
+    enlarged["network"] = upscale(network, small)
+    return {method: score(image, original, 4)[0] for method, image in enlarged.items()}
 
 
 table = pd.DataFrame({name: score_methods(name) for name in comparison_names}).T  # dB
@@ -240,15 +324,15 @@ table.round(2)
 figure, axes = plt.subplots()
 places = np.arange(len(table))
 for number, method in enumerate(table.columns):
-    axes.plot(places + 0.12 * (number - 1.5), table[method], "o", markersize=9, label=method)
+    axes.plot(places + 0.12 * (number - 2), table[method], "o", markersize=9, label=method)
 axes.set_xticks(places, table.index)
 axes.set(ylabel="PSNR (dB)", ylim=(table.min().min() - 1, table.max().max() + 2.5))
-axes.set_title("Four methods at x4")
-axes.legend(ncols=4, loc="upper center")
+axes.set_title("Five methods at x4")
+axes.legend(ncols=5, loc="upper center")
 axes.grid(axis="x", visible=False)
 show(
     figure,
-    "PSNR of four methods: they rank alike on each photograph, and differ by up to 2.5 decibels.",
+    "PSNR of four classical methods and of the network, for each photograph.",
 )
 
 # %% [markdown]
@@ -258,10 +342,10 @@ show(
 # |---|---|---|
 # | I | 00 to 03 | the baseline: degradation, interpolation, honest scores |
 # | II | 04 to 07 | the networks: residual blocks, deconvolution, SrResNet |
-# | III | 08 to 10 | training, evaluation by the book |
+# | III | 08 data pipeline, 09 training, 10 evaluation | networks that beat bicubic, and the proof |
 # | IV | 11 to 15 | any scale, real time, compression, video, point clouds |
 #
-# This version of the course contains Parts I and II; the others follow. These are its exercises:
+# This version of the course contains Parts I to III; Part IV follows. These are its exercises:
 
 # %%
 list_exercises()
@@ -271,15 +355,20 @@ list_exercises()
 #
 # - Shrinking by 4 leaves one pixel of 16. Interpolation gives a larger picture, and no detail.
 # - An image is an array (height, width, 3) of numbers from 0 to 255.
-# - Better kernels win tenths of a decibel to a decibel or two. What is lost stays lost.
+# - A better kernel wins tenths of a decibel to a decibel or two. A network adds what it has learned
+#   from other photographs. What is lost stays lost: it guesses well, it does not know.
 
 # %%
 gain = table.loc["mean", "bicubic"] - table.loc["mean", "nearest"]
 print(f"bicubic instead of nearest: {gain:+.2f} dB in the mean of {len(table) - 1} photographs")
+gain = table.loc["mean", "network"] - table.loc["mean", "bicubic"]
+print(f"the network instead of bicubic: {gain:+.2f} dB")
 
 # %% [markdown]
 # ## Pitfalls
 #
+# - A network enlarges everything, also noise and the traces of a JPEG file. It was measured on
+#   clean photographs; your own may be of another kind.
 # - Rows come first: `image.shape` is (height, width, 3), and `image[row, column]`. People say
 #   "451 x 300" with the width first.
 # - Enlarging in a photo program and comparing by eye tells little. Compare with an original.

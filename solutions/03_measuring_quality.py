@@ -337,9 +337,9 @@ published = published_results(4)
 published[published["network"] == "bicubic"][["dataset", "psnr_db", "ssim", "source"]]
 
 # %% [markdown]
-# On Set5 that is 28.43 dB (`python -m srlib evaluate`) against the published 28.42. Even the last
-# hundredth has a cause: the early papers shrank and enlarged the luma alone, rounded to 8 bits.
-# You will see it in the audit.
+# On Set5 that is 28.43 dB (`python -m srlib evaluate --method bicubic`) against the published
+# 28.42. Even the last hundredth has a cause: the early papers shrank and enlarged the luma alone,
+# rounded to 8 bits. You will see it in the audit.
 
 # %% [markdown]
 # ## 6. The audit

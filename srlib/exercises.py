@@ -16,6 +16,9 @@ from srlib import (
     exercises_05,
     exercises_06,
     exercises_07,
+    exercises_08,
+    exercises_09,
+    exercises_10,
 )
 from srlib.grading import Exercise, grade
 
@@ -30,6 +33,9 @@ _NOTEBOOKS = (
     exercises_05,
     exercises_06,
     exercises_07,
+    exercises_08,
+    exercises_09,
+    exercises_10,
 )
 _EXERCISES = {exercise.id: exercise for notebook in _NOTEBOOKS for exercise in notebook.EXERCISES}
 _hints_shown: dict[str, int] = {}

@@ -1,0 +1,996 @@
+# ---
+# jupyter:
+#   jupytext:
+#     cell_metadata_filter: tags
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 09 Training: a network in a minute
+#
+# The network is built, the patches arrive in time. What remains is to turn 60 seconds of a laptop,
+# or a night of a GPU, into as many decibels as they are worth, and to lose nothing when somebody
+# pulls the plug. Each choice on the way (learning rate, decay, loss, precision, averaging) is made
+# by measuring it on a small network. Then comes the minute, and after it the full training.
+#
+# **After this you can**
+#
+# - find a learning rate in a minute, and say by its trace when one is too high;
+# - choose decay, loss, precision and averaging by a measurement instead of by habit;
+# - stop a training, go on where it stopped, and prove that nothing was lost.
+#
+# Time: 60 minutes to read and try, of which the computer needs about 3 minutes on two CPU cores.
+# With a GPU this notebook starts the full training, which takes hours and may be stopped at any
+# time.
+
+# %%
+import contextlib
+import json
+import signal
+import tempfile
+from pathlib import Path
+
+import ipywidgets
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from tqdm.auto import tqdm
+
+from srlib.assets import data_file, is_cached, sample_image
+from srlib.data import PatchSampler, load_images, make_pairs
+from srlib.environment import active_profile, by_profile
+from srlib.evaluation import evaluate, published_results, upscale
+from srlib.exercises import check
+from srlib.figures import compare, plot_history, show
+from srlib.metrics import score
+from srlib.models import SrResNet
+from srlib.resample import imresize
+from srlib.train_command import PROFILES
+from srlib.train_config import schedule
+from srlib.training import LOSSES, TrainConfig, train
+from srlib.widgets import Explorer, LivePlot
+
+# %% tags=["parameters"]
+profile = active_profile()  # "gpu" makes section 7 the full training
+seeds = by_profile(ci=(0, 1), cpu=(0, 1, 2), gpu=(0, 1, 2))
+range_steps = by_profile(ci=8, cpu=120, gpu=300)  # section 2
+trial_steps = by_profile(ci=3, cpu=100, gpu=1000)
+decay_steps = by_profile(ci=6, cpu=200, gpu=2000)  # section 3
+loss_steps = by_profile(ci=3, cpu=120, gpu=2000)  # section 4
+measured_seconds = by_profile(ci=0.05, cpu=1.0, gpu=3.0)  # section 5, for each setting, 3 times
+resume_steps = by_profile(ci=6, cpu=40, gpu=100)  # section 6
+validate_every = by_profile(ci=10, cpu=100, gpu=100)  # section 7, if the recipe does not say
+
+# %% [markdown]
+# Here is where it leads: the log of the training that made `srresnet_x4`, the largest network that
+# comes with this course. At the end of this notebook you will read every curve in it, and start
+# one like it.
+
+# %%
+record_folder = data_file("weights/srresnet_x4")
+log = pd.read_csv(record_folder / "log.csv", index_col="step")
+show(
+    plot_history(log, x="seconds"),
+    "Curves of the training of the shipped network against time: the loss of the batches, noisy "
+    "and falling; the validation PSNR, rising and flattening; the learning rate, which rises at "
+    "the start and falls to zero.",
+)
+
+# %%
+record = json.loads((record_folder / "record.json").read_text())
+plain = {name: value for name, value in record.items() if not isinstance(value, (dict, list))}
+pd.DataFrame({"srresnet_x4": plain})
+
+# %% [markdown]
+# ## 1. One step
+#
+# A training is one step, many times:
+#
+# 1. draw a batch of patches, send the LR ones through the network;
+# 2. compare with the HR ones: the loss, one number;
+# 3. go backwards: for each weight the gradient, which says how the loss would change with it;
+# 4. if the gradient is very long, shorten it;
+# 5. let the optimizer change each weight a little, against its gradient.
+#
+# How little, the **learning rate** says. It is the one number that decides most, and the next
+# section looks for it. First step 4: now and then a batch gives a gradient that is many times
+# longer than usual. One such step can undo a thousand good ones, so its length is limited.
+#
+# ### Exercise 09.1
+#
+# Write the limit. All gradients together are one long vector. If its norm is larger than
+# `largest`, multiply all of them with one factor, so that the norm is `largest`. Its direction
+# stays.
+
+
+# %%
+def clip_by_norm(gradients, largest):
+    """Shorten a list of tensors, of any shapes, to a common norm of at most `largest`."""
+    ### BEGIN SOLUTION
+    norm = torch.sqrt(sum((gradient**2).sum() for gradient in gradients))
+    factor = largest / norm if norm > largest else 1.0
+    return [gradient * factor for gradient in gradients]
+    ### END SOLUTION
+
+
+clip_by_norm = check("09.1", clip_by_norm)
+
+# %% [markdown]
+# Stuck? Run `from srlib.exercises import hint` and `hint("09.1")`. A wrong answer never stops
+# the notebook: `check` hands on the reference.
+#
+# The trials of this notebook use a small network, a scale of 2 and five photographs with detail, so
+# that a hundred steps take a second and show a difference. (In a night sky bicubic interpolation is
+# right already.) Three sets of photographs keep apart what must be kept apart:
+#
+# - **training** photographs, from which the patches come;
+# - **validation** photographs, by which we choose;
+# - **test** images, looked at once, at the end. Who chooses by them has trained on them.
+
+# %%
+trial_scale = 2
+device = "cuda" if torch.cuda.is_available() else "cpu"
+detailed = ("astronaut", "gravel", "immunohistochemistry", "rocket", "text")
+trial_pairs = make_pairs({name: sample_image(name) for name in detailed}, trial_scale)
+corners = {"camera": (80, 150), "coins": (60, 100), "brick": (200, 200), "page": (20, 120)}
+crops = {
+    name: sample_image(name)[top : top + 96, left : left + 96]
+    for name, (top, left) in corners.items()
+}
+validation_pairs = make_pairs(crops, trial_scale)
+
+
+def make_model(seed):
+    """Make the small network; the same seed gives the same first weights."""
+    torch.manual_seed(seed)
+    return SrResNet(trial_scale, channels=16, num_blocks=2, hr_channels=8).to(device)
+
+
+def make_sampler(seed):
+    """Patches of 12 x 12 LR pixels, eight a batch; the same ones for the same seed."""
+    options = {"lr_patch_size": 12, "batch_size": 8}
+    return PatchSampler(trial_pairs, trial_scale, **options, seed=seed, device=device)
+
+
+def psnr_of(upscaler):
+    """Mean PSNR over the validation crops, in dB, by the protocol."""
+    table = evaluate(upscaler, validation_pairs, trial_scale, progress=False)
+    return table.loc["mean", "psnr_db"]
+
+
+bicubic_db = psnr_of(lambda lr: imresize(lr, trial_scale))
+print(f"bicubic: {bicubic_db:.2f} dB, the mean of {len(validation_pairs)} validation crops, x2")
+
+# %% [markdown]
+# ## 2. The learning rate
+#
+# ### The range test
+#
+# One short training with a rate that rises from far too small to far too large, a little with
+# each step (Smith, 2017). The loss first stays, then falls, then explodes. Good rates lie where it
+# falls, well before it turns. Each loss is divided by that of bicubic interpolation on the same
+# batch, because some batches are harder than others.
+#
+# This loop is the whole of a training. Find the five steps in it.
+
+
+# %%
+def range_test(make_optimizer, rates, seed):
+    """Train with a learning rate that changes with each step; losses in % of bicubic's."""
+    model, sampler = make_model(seed), make_sampler(seed)
+    weights = list(model.parameters())
+    optimizer = make_optimizer(weights)
+    ratios = []
+    for rate in rates:
+        lr, hr = sampler.sample()
+        loss = F.l1_loss(model(lr), hr)
+        gradients = torch.autograd.grad(loss, weights)
+        for weight, gradient in zip(weights, clip_by_norm(gradients, 1.0)):
+            weight.grad = gradient
+        optimizer.param_groups[0]["lr"] = rate
+        optimizer.step()
+        base = F.l1_loss(model.tail.bicubic(lr), hr)
+        ratios.append(100 * (loss / base).item())
+    return ratios
+
+
+def adam(weights):
+    """Adam, which divides each gradient by its usual size."""
+    return torch.optim.Adam(weights)
+
+
+def sgd(weights):
+    """Stochastic gradient descent with Nesterov's momentum, as in `srlib.training`."""
+    return torch.optim.SGD(weights, lr=1.0, momentum=0.9, nesterov=True)
+
+
+# %% [markdown]
+# Two optimizers. **SGD** with momentum steps along a running mean of the gradients. **Adam** does
+# that too, and divides each weight's step by the usual size of its gradient, so its learning rate
+# is, roughly, the length of a step itself (Kingma and Ba, 2015).
+#
+# *Predict:* at which rate does Adam's loss turn up? Is that of SGD higher or lower?
+
+# %%
+window = max(1, range_steps // 12)
+kernel = np.ones(window) / window
+figure, axes = plt.subplots()
+for name, make_optimizer, lowest in (("Adam", adam, 1e-4), ("SGD with momentum", sgd, 1e-2)):
+    rates = np.geomspace(lowest, 1000 * lowest, range_steps)
+    curves = np.array([range_test(make_optimizer, rates, seed) for seed in seeds])
+    smooth = np.array([np.convolve(curve, kernel, mode="valid") for curve in curves])
+    middle = rates[window // 2 :][: smooth.shape[1]]
+    (line,) = axes.plot(middle, smooth.mean(0), label=name)
+    axes.fill_between(middle, smooth.min(0), smooth.max(0), color=line.get_color(), alpha=0.2)
+axes.axhline(100, color="grey", linestyle=":", label="bicubic")
+axes.set(xscale="log", ylim=(92, 115), xlabel="learning rate", ylabel="loss (% of bicubic's)")
+axes.set_title(f"Range test: {range_steps} steps, {len(seeds)} seeds with their range")
+axes.legend(loc="upper left")
+show(
+    figure,
+    "Loss against a rising learning rate on a logarithmic axis. That of Adam stays level, falls, "
+    "and shoots up; that of SGD stays level much longer, and shoots up at a far higher rate.",
+)
+
+# %% [markdown]
+# The test costs one short training and tells the order of magnitude. It errs on the high side:
+# here the rate has risen gently, and one that is survived for a few steps is not one to start with
+# or to stay at. And the two optimizers have different units. "A learning rate of 0.001" says
+# nothing without the optimizer's name.
+#
+# If the curve of SGD hardly dips before it turns, that is no mistake. The last layer of this
+# network starts at zero, so that it starts as bicubic interpolation; hence the layers below get
+# nearly no gradient at first. Adam makes up for small gradients, SGD does not.
+#
+# ### Trial runs
+#
+# Now whole trainings, short ones, of **one batch size**: each with warm-up and decay as the long
+# one will have, judged by the validation crops. A larger batch has a less noisy gradient and
+# stands a higher rate, so a rate that was found at one batch size has to be looked for again at
+# another.
+#
+# The second panel looks inside: which part of the channels in front of a ReLU is negative
+# everywhere, on a whole batch? The ReLU makes such a channel zero, no gradient comes back through
+# it, and as a rule it stays dead. A step that is too long kills it.
+#
+# *Predict:* does the validation fall before channels die, or after?
+
+# %%
+probe = make_sampler(99).sample()[0]  # (8, 3, 12, 12)
+
+
+def dead_share(model):
+    """Part of the channels that a ReLU makes zero everywhere on a batch, in %."""
+    outputs = []
+    layers = [block.first for block in model.blocks] + [model.upsample[0]]
+    hooks = [layer.register_forward_hook(lambda *call: outputs.append(call[2])) for layer in layers]
+    with torch.no_grad():
+        model(probe)
+    for hook in hooks:
+        hook.remove()
+    dead = torch.cat([output.amax(dim=(0, 2, 3)) <= 0 for output in outputs])
+    return 100 * dead.float().mean().item()
+
+
+trials = {"adam": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2), "sgd": (1e-2, 3e-2, 1e-1, 3e-1, 1)}
+rows = []
+runs = [(name, rate, seed) for name in trials for rate in trials[name] for seed in seeds]
+for name, rate, seed in tqdm(runs, desc="trials", unit="network"):
+    model = make_model(seed)
+    config = TrainConfig(
+        steps=trial_steps, optimizer=name, learning_rate=rate, log_every=50, progress=False
+    )
+    train(model, make_sampler(seed), config)
+    rows.append((name, rate, seed, psnr_of(model) - bicubic_db, dead_share(model)))
+trial_table = pd.DataFrame(rows, columns=["optimizer", "rate", "seed", "gain", "dead"])
+
+# %%
+grouped = trial_table.groupby(["optimizer", "rate"])[["gain", "dead"]].agg(["mean", "min", "max"])
+figure, panels = plt.subplots(1, 2, figsize=(10, 4))
+for axes, column in zip(panels, ("gain", "dead")):
+    for name, label in (("adam", "Adam"), ("sgd", "SGD with momentum")):
+        values = grouped.loc[name][column]
+        (line,) = axes.plot(values.index, values["mean"], "o-", label=label)
+        axes.fill_between(
+            values.index, values["min"], values["max"], color=line.get_color(), alpha=0.2
+        )
+    axes.set(xscale="log", xlabel="highest learning rate")
+panels[0].axhline(0, color="grey", linestyle=":")
+panels[0].set(ylabel="validation PSNR above bicubic (dB)", title="What was learned")
+panels[0].set_ylim(bottom=max(panels[0].get_ylim()[0], -0.5))  # far below is far below
+panels[1].set(ylabel="channels that are zero (%)", title="Dead ReLUs", ylim=(-5, 105))
+panels[0].legend(loc="upper right")
+figure.suptitle(f"{trial_steps} steps of 8 patches, {len(seeds)} seeds with their range")
+show(
+    figure,
+    "Left, the gain over bicubic against the learning rate, for each optimizer a hill. Right, "
+    "the share of dead channels, low at small rates and rising at the largest ones.",
+)
+best_rate = {name: grouped.loc[name]["gain", "min"].idxmax() for name in trials}
+best_gain = {name: grouped.loc[name]["gain", "min"].max() for name in trials}
+pd.DataFrame({"best rate": best_rate, "gain of its lowest seed (dB)": best_gain}).round(4)
+
+# %% [markdown]
+# A rate that is too low learns slowly, and more steps help. One that is too high learns nothing,
+# and more steps do not: where the channels are dead, the network gives the bicubic image. It does
+# not look dead in its loss, which many would take for a slow start. Near that edge some seeds are
+# lucky and some are not, so the table judges a rate by its lowest seed. For a long training take
+# that rate or less.
+#
+# The best rate belongs to all that is around it: batch size, network, warm-up, number of steps.
+# Here the warm-up is a few steps long, because the trial is short. The class minute below has a
+# warm-up of many more, and stands a higher rate.
+#
+# Nor is the optimizer that is ahead here the better one for good: it is ahead after these few
+# steps, with this network.
+
+# %% [markdown]
+# ## 3. Decay and averaging
+#
+# Near the goal, steps of one length jump over it again and again. So the rate is lowered. Four
+# usual ways are drawn below. All but the last begin with a **warm-up**, because Adam knows nothing
+# about usual sizes at first.
+#
+# ### Exercise 09.2
+#
+# Write the most common one. The rate rises in a straight line from 0 in step 0 to `highest` in step
+# `warmup_steps`, and falls along half a cosine to 0 in step `steps`. `warmup_steps` may be 0.
+
+
+# %%
+def learning_rate_at(step, steps, warmup_steps, highest):
+    """Learning rate in a step, 0 <= step <= steps: warm-up, then half a cosine."""
+    ### BEGIN SOLUTION
+    if step < warmup_steps:
+        return highest * step / warmup_steps
+    part = (step - warmup_steps) / (steps - warmup_steps)
+    return highest * 0.5 * (1 + np.cos(np.pi * part))
+    ### END SOLUTION
+
+
+learning_rate_at = check("09.2", learning_rate_at)
+
+# %%
+count = np.arange(101)
+figure, axes = plt.subplots()
+axes.plot(
+    count, [learning_rate_at(step, 100, 5, 1.0) for step in count], color="grey", linewidth=8,
+    alpha=0.4, label="yours",
+)  # fmt: skip
+for kind in ("cosine", "step", "one_cycle", "constant"):
+    axes.plot(count, [schedule(kind, step / 100, 0.05) for step in count], label=kind)
+axes.set(xlabel="part of the training (%)", ylabel="part of the highest learning rate")
+axes.set_title("Four schedules")
+axes.legend()
+show(
+    figure,
+    "Four curves from 0 to 100 percent of a training: cosine, step, one_cycle and constant. The "
+    "exercise's curve lies under the cosine.",
+)
+
+# %% [markdown]
+# There is another cure for jumping: let the weights jump, and keep their mean. The
+# **exponential moving average** (EMA) moves a little towards the weights with each step,
+#
+# $$ \bar w \leftarrow d \, \bar w + (1 - d) \, w, $$
+#
+# and forgets what is older than about $1 / (1 - d)$ steps. It is never trained, only looked at. The
+# pictures are made with it.
+#
+# ### Exercise 09.3
+#
+# Write the update, for lists of tensors. It returns a new list and changes neither of the two.
+
+
+# %%
+def ema_update(average, weights, decay):
+    """Two lists of tensors of the same shapes and a decay in 0..1 -> a list of tensors."""
+    ### BEGIN SOLUTION
+    return [decay * old + (1 - decay) * new for old, new in zip(average, weights, strict=True)]
+    ### END SOLUTION
+
+
+ema_update = check("09.3", ema_update)
+
+# %% [markdown]
+# `TrainConfig(ema_decay=...)` keeps the average. It is what gets validated, and what the network
+# has in the end. Do you get the same weights?
+
+# %%
+averages = []
+
+
+def follow(step, model):
+    """Keep your own average of the weights that are being trained."""
+    weights = [weight.detach().clone() for weight in model.parameters()]
+    averages.append(ema_update(averages[-1], weights, 0.9) if averages else weights)
+
+
+model = make_model(0)
+train(model, make_sampler(0), TrainConfig(steps=6, ema_decay=0.9, progress=False), on_step=follow)
+apart = max((a - w).abs().max().item() for a, w in zip(averages[-1], model.parameters()))
+print(f"largest difference between your average and the library's: {apart:.1e}")
+
+# %% [markdown]
+# Two schedules, at Adam's best rate of section 2, each with and without averaging: the raw
+# weights and their average come out of the same training.
+#
+# *Predict:* where does the average lead, where does it lag? Which schedule wins in so few steps?
+
+# %%
+ema_decay = 1 - 1 / (2 + decay_steps / 10)  # it remembers about a tenth of the training
+every = max(1, decay_steps // 10)  # steps between two validations
+curves = {}
+runs = [(kind, seed) for kind in ("constant", "cosine") for seed in seeds]
+for kind, seed in tqdm(runs, desc="decay", unit="network"):
+    raw = []
+    config = TrainConfig(
+        steps=decay_steps, learning_rate=best_rate["adam"], schedule=kind, ema_decay=ema_decay,
+        validate_every=every, log_every=every, progress=False,
+    )  # fmt: skip
+
+    def look(step, model, raw=raw):
+        """Validate the raw weights where `train` validates their average."""
+        if step % every == 0:
+            raw.append(psnr_of(model) - bicubic_db)
+
+    history = train(make_model(seed), make_sampler(seed), config, validate=psnr_of, on_step=look)
+    curves[kind, "raw", seed] = np.array(raw)
+    curves[kind, "averaged", seed] = history["validation_db"].to_numpy() - bicubic_db
+
+# %%
+figure, panels = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
+for axes, kind in zip(panels, ("constant", "cosine")):
+    for which in ("raw", "averaged"):
+        lines = np.array([curves[kind, which, seed] for seed in seeds])  # (seeds, marks)
+        steps = every * np.arange(1, lines.shape[1] + 1)
+        (line,) = axes.plot(steps, lines.mean(0), "o-", markersize=4, label=which)
+        axes.fill_between(steps, lines.min(0), lines.max(0), color=line.get_color(), alpha=0.2)
+    axes.axhline(0, color="grey", linestyle=":")
+    axes.set(xlabel="step", title=f"{kind} learning rate")
+panels[0].set_ylabel("validation PSNR above bicubic (dB)")
+panels[0].legend(loc="lower right")
+show(
+    figure,
+    "Validation of raw and averaged weights against the step, at a constant and at a cosine "
+    "learning rate, each over three seeds. While the raw weights climb, the average lags behind.",
+)
+
+# %%
+rows = {}
+for kind in ("constant", "cosine"):
+    for which in ("raw", "averaged"):
+        ends = [curves[kind, which, seed][-1] for seed in seeds]
+        late = [np.diff(curves[kind, which, seed][-6:]) for seed in seeds]  # the second half
+        rows[f"{kind}, {which}"] = {
+            "gain at the end (dB)": np.mean(ends),
+            "lowest seed": min(ends),
+            "highest seed": max(ends),
+            "jump between two dots": np.abs(late).mean(),
+        }
+decay_table = pd.DataFrame(rows).T
+decay_table.round(3)
+
+# %% [markdown]
+# Decay and averaging do the same job: both take the noise of the last steps out of the weights.
+# That pays late in a training, when noise is what is left. While the curve still climbs steeply,
+# both cost something: a falling rate slows the climb, and the average still remembers worse
+# weights. Which of the two you see above depends on the number of steps. Make `decay_steps` ten
+# times larger and look again.
+#
+# What the average is for: in a long training whose end is not known, it shows at any time roughly
+# what decay would bring. Where the rate ends at zero it costs next to nothing, and brings as much.
+
+# %% [markdown]
+# ## 4. The loss
+#
+# PSNR is computed from the mean squared error (**MSE**). So MSE must be the best loss for PSNR,
+# or not? **L1**, the mean absolute difference, is what most networks of the field are trained with
+# since EDSR (Lim et al., 2017). It has a corner at zero; **Charbonnier** rounds it off,
+#
+# $$ \ell(\text{sr}, \text{hr}) = \text{mean} \sqrt{(\text{sr} - \text{hr})^2 + \epsilon^2}. $$
+#
+# ### Exercise 09.4
+#
+# Write it.
+
+
+# %%
+def charbonnier(sr, hr, eps=1e-3):
+    """Charbonnier loss of two float tensors of one shape: a tensor with one number."""
+    ### BEGIN SOLUTION
+    return torch.sqrt((sr - hr) ** 2 + eps**2).mean()
+    ### END SOLUTION
+
+
+charbonnier = check("09.4", charbonnier)
+
+# %% [markdown]
+# *Predict:* which of the three has the highest PSNR after a short training? Is the order larger
+# than the spread over the seeds?
+
+# %%
+losses = {"L1": F.l1_loss, "MSE": F.mse_loss, "Charbonnier": charbonnier}
+loss_gain = {}
+runs = [(name, seed) for name in losses for seed in seeds]
+for name, seed in tqdm(runs, desc="losses", unit="network"):
+    model = make_model(seed)
+    config = TrainConfig(
+        steps=loss_steps, learning_rate=best_rate["adam"], log_every=50, progress=False
+    )
+    train(model, make_sampler(seed), config, loss=losses[name])
+    loss_gain[name, seed] = psnr_of(model) - bicubic_db
+
+# %%
+values = np.array([[loss_gain[name, seed] for seed in seeds] for name in losses])
+error = np.linspace(-0.01, 0.01, 201)
+figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8))
+for (name, function), style in zip(losses.items(), ("-", "-", "--")):
+    each = [function(torch.tensor([e]), torch.zeros(1)).item() for e in error]
+    left.plot(error, each, style, label=name)
+left.set(xlabel="difference of a pixel (images in 0..1)", ylabel="its loss", title="Three losses")
+left.set_xticks([-0.01, 0, 0.01])
+left.legend()
+mean = values.mean(1)
+right.bar(list(losses), mean, yerr=[mean - values.min(1), values.max(1) - mean], capsize=6)
+right.axhline(0, color="black", linewidth=1)
+right.set(ylabel="validation PSNR above bicubic (dB)")
+right.set_title(f"{loss_steps} steps, {len(seeds)} seeds with their range")
+show(
+    figure,
+    "Left, the three losses of one pixel: L1 with a corner, Charbonnier close to it and round "
+    "at zero, MSE a flat parabola near zero. Right, three bars with the gain each brought.",
+)
+pd.DataFrame(values, index=list(losses), columns=[f"seed {seed}" for seed in seeds]).round(3)
+
+# %% [markdown]
+# Left you see why MSE is not simply the best way to a good MSE: near zero it is flat. Most pixels
+# of a smooth wall are nearly right already and hardly count, and a few edges make up most of the
+# gradient. L1 pulls at all pixels alike. Zhao et al. (2017) found that L1 can end at a better MSE
+# than MSE itself. Whether that shows in so short a training, the bars and their spread tell. With
+# another loss the gradient has another size, too: Adam does not mind, SGD would need its own rate.
+#
+# The values of different losses cannot be compared with each other. Compare the validation.
+
+# %% [markdown]
+# ## 5. Mixed precision
+#
+# Convolutions may be computed with 16 bits a number, where the processor is faster at it; the
+# weights and their small changes stay float32. There are two kinds of 16 bits: float16 has more
+# digits, bfloat16 has the range of float32. `mixed_precision="auto"` takes bfloat16 where the
+# processor has instructions for it, else leaves all as it is. `channels_last` keeps the channels of
+# a pixel side by side in memory.
+#
+# *Predict:* what does it bring on this machine?
+
+# %%
+scale, recipe = 4, PROFILES[profile]
+train_pairs = make_pairs(load_images("bundled/train"), scale)
+settings = {
+    "float32": {},
+    "float32, channels last": {"channels_last": True},
+    "auto, channels last": {"channels_last": True, "mixed_precision": "auto"},
+}
+speed, types = {name: [] for name in settings}, {name: set() for name in settings}
+
+
+def make_recipe_model():
+    """Make the network of the recipe, untrained."""
+    torch.manual_seed(0)
+    names = ("channels", "num_blocks", "hr_channels")
+    return SrResNet(scale, **{name: recipe[name] for name in names})
+
+
+sizes = {name: recipe[name] for name in ("lr_patch_size", "batch_size")}
+sampler = PatchSampler(train_pairs, scale, **sizes, device=device)
+for _ in range(3):  # in turns: what slows the machine down then slows down all of them
+    for name, setting in settings.items():
+        model = make_recipe_model()
+        model.head.register_forward_hook(lambda *call, name=name: types[name].add(call[2].dtype))
+        config = TrainConfig(seconds=measured_seconds, progress=False, **setting)
+        speed[name].append(train(model, sampler, config)["patches_per_s"].median())
+
+# %%
+rounds = pd.DataFrame(speed)
+ratio = rounds.div(rounds["float32"], axis=0)
+precision_table = pd.DataFrame(
+    {
+        "convolutions in": [str(*types[name]).removeprefix("torch.") for name in settings],
+        "patches/s": rounds.median().round(0),
+        "times float32": ratio.median().round(2),
+        "lowest of 3": ratio.min().round(2),
+        "highest of 3": ratio.max().round(2),
+    }
+)
+precision_table
+
+# %% [markdown]
+# If the last two rows are in the same type, this processor has no fast bfloat16, and "auto" has
+# left it alone. The gain depends on the processor, the sizes and the number of channels: measure
+# it, and once is not enough on a machine that does other things.
+#
+# And float16? Its smallest number is about 6e-8. What is smaller becomes zero. Gradients of single
+# pixels are small, because the loss is a mean over so many of them. So the loss is multiplied with
+# a large factor before going back, and the gradients are divided by it afterwards: the **scaler**,
+# which `mixed_precision="fp16"` brings with it. How much would be lost without?
+
+# %%
+model = make_recipe_model()
+train(model, sampler, TrainConfig(steps=max(resume_steps, 5), progress=False))
+seen = []
+handle = model.blocks.register_full_backward_hook(lambda *call: seen.append(call[2][0].flatten()))
+lr, hr = sampler.sample()
+F.l1_loss(model(lr), hr).backward()
+handle.remove()
+gradient = seen[0][seen[0] != 0]  # of the features behind the blocks
+lost = {
+    "float16": (gradient.half() == 0).float().mean().item(),
+    "float16, loss x 65536": ((65536 * gradient).half() == 0).float().mean().item(),
+    "bfloat16": (gradient.bfloat16() == 0).float().mean().item(),
+}
+print(f"median size of a gradient of the features: {gradient.abs().median():.1e}")
+pd.DataFrame({"become zero (%)": {name: 100 * part for name, part in lost.items()}}).round(2)
+
+# %% [markdown]
+# ## 6. Stop, and go on
+#
+# Long trainings end before their time: somebody closes the laptop, the GPU's time is up, the power
+# fails. With `train(..., folder=...)` a **checkpoint** is written every so many steps: the weights,
+# their average, the optimizer's memory, the place in the schedule, the state of the random numbers.
+# The same call, made again, goes on from the last one.
+#
+# The test: train once in one go. Train a second time, and half way do what the kernel's stop
+# button does (it sends an interrupt, SIGINT). Then call again, with a network of other weights and
+# a sampler that stands at its first batch: all that counts has to come from the folder.
+#
+# *Predict:* how far are the weights of the two apart in the end?
+
+# %%
+config = TrainConfig(
+    steps=resume_steps, ema_decay=0.9, checkpoint_every=resume_steps // 3, progress=False
+)
+
+
+def press_stop(step, model):
+    """Do what the stop button does, in the middle of the training."""
+    if step == resume_steps // 2:
+        signal.raise_signal(signal.SIGINT)
+
+
+in_one_go, continued = make_model(0), make_model(77)
+train(in_one_go, make_sampler(0), config)
+with tempfile.TemporaryDirectory() as place, contextlib.chdir(place):
+    first = train(make_model(0), make_sampler(0), config, folder="run", on_step=press_stop)
+    print(f"first call: {len(first)} steps, complete: {first.attrs['complete']}")
+    second = train(continued, make_sampler(0), config, folder="run")
+    print(f"second call: {len(second)} steps, complete: {second.attrs['complete']}")
+    files = sorted(path for path in Path("run").rglob("*") if path.is_file())
+    for path in files:
+        print(f"  {path.as_posix():45} {path.stat().st_size / 1000:6.1f} kB")
+
+# %%
+# NBVAL_CHECK_OUTPUT
+mine, theirs = in_one_go.state_dict(), continued.state_dict()
+print("bit for bit the same weights:", all(mine[name].equal(theirs[name]) for name in mine))
+
+# %% [markdown]
+# Many save the weights only. Then Adam has forgotten the usual sizes of the gradients. How much
+# does that change? Here the same patches and a constant rate, and only the optimizer starts anew
+# half way.
+
+# %%
+half = resume_steps // 2
+constant = {"schedule": "constant", "warmup": 0.0, "progress": False}
+reference, patched = make_model(0), make_model(0)
+start = [weight.detach().clone() for weight in reference.parameters()]
+train(reference, make_sampler(0), TrainConfig(steps=2 * half, **constant))
+sampler = make_sampler(0)
+for _ in range(2):  # the second call makes a new optimizer
+    train(patched, sampler, TrainConfig(steps=half, **constant))
+
+
+def distance(one, other):
+    """Length of the difference of two lists of tensors."""
+    return sum((a - b).square().sum() for a, b in zip(one, other)).sqrt().item()
+
+
+trained = list(reference.parameters())
+forgotten = distance(patched.parameters(), trained) / distance(start, trained)
+print(f"weights only: off by {100 * forgotten:.1f} % of the way that the training has gone")
+
+# %% [markdown]
+# That is no catastrophe, but it is another training. Who compares two runs wants to know that they
+# differ in what they were meant to differ in.
+#
+# A training given in **seconds** cannot be repeated bit for bit anyway: how many steps fit into a
+# minute depends on what else the machine does. Compare by steps; use seconds where time is the
+# question, as in the next section.
+
+# %% [markdown]
+# ## 7. The class minute
+#
+# Everything together. The recipe stands in `srlib.train_command.PROFILES`; the command line
+# `python -m srlib train` uses the same.
+
+# %%
+pd.DataFrame({profile: {name: str(value) for name, value in recipe.items()}})
+
+# %%
+images = {}
+for source in recipe["data"]:
+    images |= {f"{source}/{name}": image for name, image in load_images(source).items()}
+pairs, every = make_pairs(images, scale), recipe.get("holdout")
+held_out = pairs[every - 1 :: every] if every else make_pairs(crops, scale)  # to validate on
+names = {pair.name for pair in held_out}
+sampler = PatchSampler(
+    [pair for pair in pairs if pair.name not in names], scale, **sizes, device=device
+)
+fields = TrainConfig.__dataclass_fields__
+values = {name: value for name, value in recipe.items() if name in fields}
+config = TrainConfig(**{"validate_every": validate_every} | values)
+folder = Path("runs", "09_training") if profile == "gpu" else None  # None: nothing is kept
+model = make_recipe_model()
+print(f"{sum(weight.numel() for weight in model.parameters()):,} parameters, {len(images)} images")
+
+# %% [markdown]
+# While it trains, the picture below follows: left the loss, right the PSNR of the batches and of
+# the validation. After 1, 2, 4, 8, ... steps the network enlarges a crop of a test photograph, for
+# the slider further down. The clock stands still meanwhile.
+#
+# *Predict:* after how many steps is the network better than bicubic interpolation? After how many
+# has it half of what it gains in all?
+
+# %%
+photo = sample_image("coffee")[212:340, 296:424]  # (128, 128, 3)
+(photo_pair,) = make_pairs({"coffee": photo}, scale)
+snapshots = {0: upscale(model, photo_pair.lr)}
+
+
+def snapshot(step, model):
+    """Keep a picture after 1, 2, 4, 8, ... steps."""
+    if step & (step - 1) == 0:
+        snapshots[step] = upscale(model, photo_pair.lr)
+
+
+def validate(model):
+    """Mean PSNR of the held-out images, in dB."""
+    return evaluate(model, held_out, scale, progress=False).loc["mean", "psnr_db"]
+
+
+history = train(
+    model, sampler, config, loss=LOSSES[recipe.get("loss", "l1")], folder=folder,
+    validate=validate, on_step=snapshot, on_log=LivePlot(),
+)  # fmt: skip
+snapshots[int(history.index[-1])] = upscale(model, photo_pair.lr)
+
+# %% [markdown]
+# Move the step, and watch the picture sharpen. Left bicubic interpolation, in the middle the
+# network, right the original.
+
+# %%
+bicubic = imresize(photo_pair.lr, scale)
+gap = np.full((128, 4, 3), 255, np.uint8)
+photo_db = {step: score(sr, photo_pair.hr, scale)[0] for step, sr in snapshots.items()}
+bicubic_photo_db = score(bicubic, photo_pair.hr, scale)[0]
+
+
+def at_step(step):
+    """Bicubic, the network after that step, and the original, side by side."""
+    row = np.concatenate([bicubic, gap, snapshots[step], gap, photo_pair.hr], axis=1)
+    caption = (
+        f"step {step}: {photo_db[step]:.2f} dB, "
+        f"{photo_db[step] - bicubic_photo_db:+.2f} against bicubic"
+    )
+    return imresize(row, 2, kernel="nearest"), caption
+
+
+step_slider = Explorer(
+    at_step,
+    step=ipywidgets.SelectionSlider(
+        options=sorted(snapshots), value=max(snapshots), description="step"
+    ),
+)
+step_slider
+
+# %%
+order = sorted(snapshots)
+chosen = [order[round(part * (len(order) - 1))] for part in (0, 0.4, 0.7, 1)]
+show(
+    compare(
+        {f"step {step}": snapshots[step] for step in chosen} | {"original": photo_pair.hr},
+        reference="original",
+        scale=scale,
+    ),
+    "A coffee spoon at four steps of the training, and the original. The first is blurred as "
+    "bicubic interpolation is; the edges of spoon and cup become sharper from one to the next.",
+)
+
+# %% [markdown]
+# ### What the curves say, and what not
+
+# %%
+show(
+    plot_history(history, ("psnr_db", "validation_db", "gradient_norm")),
+    "Three curves against the step: PSNR of the batches, jumping by several decibels; PSNR of the "
+    "validation, smooth and rising; the norm of the gradient.",
+)
+rest = history.iloc[len(history) // 2 :]
+print(f"PSNR of the batches, second half: {rest['psnr_db'].mean():.2f} dB, "
+      f"from {rest['psnr_db'].min():.2f} to {rest['psnr_db'].max():.2f}")  # fmt: skip
+print(f"validation at the end: {history['validation_db'].iloc[-1]:.2f} dB")
+clipped = 100 * (history["gradient_norm"] > config.clip_norm).mean()
+print(f"rows with a mean gradient norm above the limit of {config.clip_norm:g}: {clipped:.1f} %")
+
+# %% [markdown]
+# The PSNR of the batches is not the quality of the network: it is of other pictures, of three
+# colours instead of the luma, with the border, and of whatever patches came by: a batch of moon
+# and sky has many decibels more than one of gravel. It tells whether the training is alive. The
+# validation tells how good the network is.
+#
+# And if no gradient came near the limit: L1 of images in 0..1, a mean over all pixels, gives short
+# ones. The limit costs nothing and waits for the batch that is different.
+#
+# ### Against SRCNN
+#
+# SRCNN (Dong et al., 2016) was the first network of the field. Its authors trained it for days on a
+# GPU, on images of ImageNet. Now the test images, for the first time. They are Set5 where this
+# computer has it (`python -m srlib fetch Set5` brings it), else two test photographs.
+
+# %%
+has_set5 = is_cached(f"Set5/x{scale}")
+images = load_images("Set5", scale) if has_set5 else {
+    name: sample_image(name) for name in ("chelsea", "coffee")
+}  # fmt: skip
+test_pairs, test_name = make_pairs(images, scale), "Set5" if has_set5 else "two photographs"
+own_name = "this notebook's network"
+own = {
+    "bicubic, here": evaluate(lambda lr: imresize(lr, scale), test_pairs, scale, progress=False),
+    own_name: evaluate(model, test_pairs, scale, progress=False),
+}
+rows = {name: {"psnr_db": table.loc["mean", "psnr_db"]} for name, table in own.items()}
+rows[own_name]["parameters"] = sum(w.numel() for w in model.parameters())
+if has_set5:
+    published = published_results(scale).query("dataset == 'Set5'")
+    for _, row in published.iterrows():
+        rows[f"{row['network']}, published"] = row[["psnr_db", "parameters"]].to_dict()
+test_table = pd.DataFrame(rows).T.sort_values("psnr_db").round(2)
+counts = test_table["parameters"]
+test_table["parameters"] = [f"{n:,.0f}" if n == n else "" for n in counts]  # NaN: it has none
+test_table.rename(columns={"psnr_db": f"{test_name} x{scale} (dB)"})
+
+# %%
+seconds, step = history["seconds"].iloc[-1], history.index[-1]
+gain = rows[own_name]["psnr_db"] - rows["bicubic, here"]["psnr_db"]
+print(f"{step} steps in {seconds:.1f} s, {torch.get_num_threads()} threads, on {device}")
+print(f"{test_name}: {gain:+.2f} dB against bicubic")
+if has_set5:
+    srcnn = rows["SRCNN, published"]["psnr_db"]
+    print(f"against SRCNN's {srcnn:.2f} dB: {rows[own_name]['psnr_db'] - srcnn:+.2f} dB")
+
+# %% [markdown]
+# On two cores that have nothing else to do, a minute is meant to be enough to pass SRCNN. On a
+# machine that shares its cores with others fewer steps fit into the minute, and the score is lower:
+# look at the number of steps first. Where it does pass, thank ten years of the field: residual
+# blocks, an enlargement at the end, Adam, L1, and a network that starts at bicubic. And five images
+# are few: notebook 10 looks at what a difference of a tenth means.
+
+# %% [markdown]
+# ## 8. The full training
+#
+# With a GPU the same cells do the full training: `SRLIB_PROFILE=gpu` (the default where CUDA is
+# there) takes the recipe below. It needs `BSDS500`, which it fetches, and hours. It has a folder:
+# stop it when you like, run the cell again, and it goes on. If you only want to read, set
+# `profile = "cpu"` in the parameters cell.
+
+# %%
+both = {name: {key: str(value) for key, value in PROFILES[name].items()} for name in ("cpu", "gpu")}
+pd.DataFrame(both).fillna("")
+
+# %% [markdown]
+# The figure at the top of this notebook is such a log, of the network that comes with the course.
+# What it was made with, how long it took and what it reached:
+
+# %%
+hours = log["seconds"].iloc[-1] / 3600
+validated = log["validation_db"].dropna()
+patches = log["patches_per_s"].median()
+print(f"{log.index[-1]:,} steps in {hours:.1f} hours, {patches:.0f} patches/s")
+for step_of, value in validated.iloc[[0, -1]].items() if len(validated) else ():
+    print(f"validation after step {step_of:,}: {value:.2f} dB")
+for key in ("hardware", "device", "threads", "set5_db", "set14_db"):
+    if key in record:
+        print(f"{key}: {record[key]}")
+
+# %% [markdown]
+# Without a notebook, on one GPU or none:
+#
+# ```
+# python -m srlib train --profile gpu --out runs/my_network
+# python -m srlib upscale photo.jpg large.png --method runs/my_network/model.safetensors
+# ```
+#
+# On several GPUs, a process for each:
+#
+# ```
+# accelerate launch --num_processes 2 -m srlib train --profile gpu --batch-size 32 --out runs/two
+# ```
+#
+# The batch size is that of one process, so two with 32 make the steps of one with 64. From a
+# notebook, accelerate starts the processes itself. Each has to make its own network and sampler, so
+# the function does it, and nothing may have used the GPU before in this kernel:
+#
+# ```python
+# from accelerate import PartialState, notebook_launcher
+#
+# def main():
+#     device = torch.device("cuda", PartialState().local_process_index)
+#     sampler = PatchSampler(train_pairs, 4, batch_size=32, device=device)
+#     train(make_recipe_model(), sampler, TrainConfig(steps=10_000), folder="runs/two")
+#
+# notebook_launcher(main, num_processes=2)
+# ```
+#
+# What of this is tested: two processes with 8 patches each make the same weights as one with 16,
+# on CPUs, where they talk by gloo. Several GPUs, and the launcher in a notebook, were **not**
+# tested for this course: no such machine was at hand.
+
+# %% [markdown]
+# ## What you saw
+
+# %%
+print(f"best learning rates in {trial_steps} steps: Adam {best_rate['adam']:g}, "
+      f"SGD {best_rate['sgd']:g}")  # fmt: skip
+for kind in ("constant", "cosine"):
+    ends = decay_table["gain at the end (dB)"]
+    help_db = ends[f"{kind}, averaged"] - ends[f"{kind}, raw"]
+    print(f"averaging, at the end of a {kind} rate: {help_db:+.3f} dB")
+print("losses:", ", ".join(f"{name} {value:+.2f} dB" for name, value in zip(losses, mean)))
+print(f"auto, channels last: {precision_table['times float32'].iloc[-1]} times float32")
+print(f"{test_name} after {seconds:.0f} s: {rows[own_name]['psnr_db']:.2f} dB, {gain:+.2f}")
+
+# %% [markdown]
+# - The learning rate decides most, and its right side is a cliff with dead ReLUs at its foot.
+# - Decay and averaging both remove the noise of the last steps, and cost something before.
+# - Three losses, one validation: only that can be compared.
+# - A training that was stopped and continued is the same, to the bit.
+#
+# ## Pitfalls
+#
+# - **Choosing by the test set.** Every choice that you make by Set5 (a rate, a checkpoint, when to
+#   stop) makes its score look better than the network is. Choose by validation.
+# - **Trainings given in time** are not reproducible, and unfair on a busy machine.
+# - **float16 without a scaler** trains, with a part of its gradients at zero. Nothing says so.
+# - **A rate that kills ReLUs** leaves a network that gives the bicubic image and a loss that
+#   does not move. Look at the channels, lower the rate, warm up longer.
+# - **The training's decibels are not quality.** They are of patches, of another channel count,
+#   and of pictures that the network has seen.
+# - A learning rate without optimizer, batch size and schedule is half a recipe.
+# - Early validation of an average lags behind: it still remembers the first weights.
+# - Cutting a cosine schedule short leaves out its best part. Give the length that you have.
+#
+# ## Further reading
+#
+# - D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR, 2015.
+# - L. N. Smith, "Cyclical learning rates for training neural networks", WACV, 2017.
+# - I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR, 2017.
+# - R. Pascanu, T. Mikolov, Y. Bengio, "On the difficulty of training recurrent neural networks",
+#   ICML, 2013.
+# - P. Charbonnier, L. Blanc-Feraud, G. Aubert, M. Barlaud, "Two deterministic half-quadratic
+#   regularization algorithms for computed imaging", ICIP, 1994.
+# - H. Zhao, O. Gallo, I. Frosio, J. Kautz, "Loss functions for image restoration with neural
+#   networks", IEEE Transactions on Computational Imaging 3(1), 2017.
+# - B. T. Polyak, A. B. Juditsky, "Acceleration of stochastic approximation by averaging", SIAM
+#   Journal on Control and Optimization 30(4), 1992.
+# - P. Micikevicius et al., "Mixed precision training", ICLR, 2018.
+# - B. Lim, S. Son, H. Kim, S. Nah, K. M. Lee, "Enhanced deep residual networks for single image
+#   super-resolution", CVPR Workshops, 2017.
+# - C. Dong, C. C. Loy, K. He, X. Tang, "Image super-resolution using deep convolutional networks",
+#   IEEE TPAMI 38(2), 2016.
