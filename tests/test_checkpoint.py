@@ -46,6 +46,7 @@ def in_a_fork(call):
         child = os.fork()
     if child == 0:
         try:
+            torch.set_num_threads(1)  # threads do not survive a fork
             call()
         except BaseException as error:
             os.write(2, repr(error).encode())
