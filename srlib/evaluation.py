@@ -44,9 +44,9 @@ def upscale(
     tile : int, optional
         Side of a tile in LR pixels; in one piece by default. Around a tile the network sees as
         far as its `srlib.measuring.receptive_field`, so that the picture is the same, and needs
-        memory for a tile and that margin only. Exact on a CPU with one thread. With several, a
-        sample in 100 000 may differ by one level, because torch computes ``exp`` in another way
-        where the share of a thread ends; on a GPU too, where the size decides on the algorithm.
+        memory for a tile and that margin only. Exact on a CPU with one thread. With several, or on
+        a GPU, the size of an input decides on the order of some sums, and about one sample in
+        100 000 differs by one level.
     ensemble : bool
         Self-ensemble: the mean of the outputs for the image turned and mirrored in all 8 ways,
         before rounding, at 8 times the work. Scores made with it must say so.

@@ -156,7 +156,7 @@ def trained(name, scale=2, **options):
 
 @pytest.fixture
 def one_thread():
-    """With several, torch computes exp in another way where the share of a thread ends."""
+    """With several, the size of an input decides on the order of some sums."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -190,14 +190,12 @@ def test_tiles_make_the_picture_that_one_piece_makes(network, scale, one_thread)
 
 @pytest.mark.parametrize("threads", [2, 3])
 @pytest.mark.parametrize("output", ["sigmoid", "linear"])
-def test_several_threads_change_a_sample_in_a_hundred_thousand_by_a_level(
-    output, threads, one_thread
-):
+def test_several_threads_change_a_few_samples_by_a_level(output, threads, one_thread):
     network = trained("SrResNet", 4, channels=8, num_blocks=2, hr_channels=4, output=output)
     image = random_image(151, 163)
     torch.set_num_threads(threads)
     difference = upscale(network, image, tile=90).astype(int) - upscale(network, image)
-    assert abs(difference).max() <= 1 and (difference != 0).mean() < 1e-5
+    assert abs(difference).max() <= 1 and (difference != 0).mean() < 1e-4
 
 
 @settings(max_examples=8)

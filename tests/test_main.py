@@ -74,7 +74,9 @@ def test_upscale_works_in_tiles(networks, tmp_path, capsys):
     assert main(["upscale", str(tmp_path / "photo.png"), str(out), "--scale", "2"]) == 0
     assert "6/6" in capsys.readouterr().err
     assert max(map(max, seen)) < 150
-    np.testing.assert_array_equal(read_image(out), upscale(networks["srresnet_x2"], photo))
+    # tests/test_evaluation.py says how equal the two are.
+    difference = read_image(out).astype(int) - upscale(networks["srresnet_x2"], photo)
+    assert abs(difference).max() <= 1 and (difference != 0).mean() < 1e-4
 
 
 @pytest.mark.parametrize("kind", ["grey", "turned", "clear", "16 bit"])

@@ -548,6 +548,7 @@ def in_processes(count, call):
             try:
                 torch.set_num_threads(1)
                 os.environ |= {
+                    "OMP_NUM_THREADS": "1",  # or accelerate warns
                     "RANK": str(rank),
                     "LOCAL_RANK": str(rank),
                     "WORLD_SIZE": str(count),
