@@ -23,6 +23,7 @@ from srlib.layers import (
     ResidualBlock,
     ResizeConvBlock,
 )
+from srlib.whole_file import whole_file
 
 __all__ = [
     "SrResNet",
@@ -282,10 +283,9 @@ def save_network(path: str | os.PathLike, model: nn.Module, name: str, **options
     name, **options
         See `create_model`.
     """
-    partial = Path(path).with_suffix(".part")
     weights = {key: value.float().contiguous() for key, value in model.state_dict().items()}
-    save_file(weights, partial, metadata={"network": json.dumps({"name": name, **options})})
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        save_file(weights, partial, metadata={"network": json.dumps({"name": name, **options})})
 
 
 def _upsample(block, channels, scale):

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from srlib.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from srlib.whole_file import whole_file
 
 __all__ = ["COLUMNS", "RunLog"]
 
@@ -75,10 +76,11 @@ class RunLog:
         path = self.folder / "log.csv"
         with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True)
-            _replace(self.folder / "config.json", json.dumps(self._description, indent=2) + "\n")
-            _replace(
-                path, "".join(map(_line, [dict(zip(_NAMES, _NAMES, strict=True)), *self.rows]))
-            )
+            with whole_file(self.folder / "config.json") as config:
+                config.write_text(json.dumps(self._description, indent=2) + "\n")
+            with whole_file(path) as log:
+                header = dict(zip(_NAMES, _NAMES, strict=True))
+                log.write_text("".join(map(_line, [header, *self.rows])))
             self._file = open(path, "a")  # noqa: SIM115
         if self._tensorboard:
             from torch.utils.tensorboard import SummaryWriter
@@ -141,18 +143,6 @@ class RunLog:
                 f"{self.folder}: {error}. The network in memory has the weights of the last step; "
                 "make room and call again with the same folder to go on from the last checkpoint"
             ) from error
-
-
-def _replace(path, text):
-    """Write a file in one piece or not at all."""
-    partial = path.with_suffix(".part")
-    try:
-        partial.write_text(text)
-        os.replace(partial, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            partial.unlink()
-        raise
 
 
 def _line(row):

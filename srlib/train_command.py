@@ -4,7 +4,6 @@ import argparse
 import dataclasses
 import inspect
 import json
-import os
 import platform
 import re
 import shlex
@@ -23,6 +22,7 @@ from srlib.evaluation import evaluate
 from srlib.models import SrResNet, create_model, load_pretrained, save_network
 from srlib.train_config import LOSSES
 from srlib.training import TrainConfig, train
+from srlib.whole_file import whole_file
 
 __all__ = ["PROFILES", "add_parser"]
 
@@ -205,7 +205,6 @@ def _train(options) -> None:
     try:
         save_network(weights, model.cpu(), **made_by)
     except (OSError, SafetensorError) as error:
-        weights.with_suffix(".part").unlink(missing_ok=True)
         raise OSError(f"{weights} cannot be written: {error}; make room, call again") from error
     run["train_seconds"] = round(float(history["seconds"].iloc[-1]), 1)
     run["steps"] = int(history.index[-1])
@@ -261,9 +260,8 @@ def _take_over(model, source):
 
 
 def _write(path, run):
-    partial = path.with_suffix(".part")
-    partial.write_text(json.dumps(run, indent=2) + "\n")
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(run, indent=2) + "\n")
 
 
 def _option(add, name, kind, text, default=None, *, optional=False, **more):

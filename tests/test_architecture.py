@@ -15,8 +15,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 FLOORS = [
     {"environment", "image", "resample", "checks", "download", "comparison", "safe_call"}
-    | {"checkpoint", "history_plots", "stop_request"},
-    {"assets", "metrics", "layers", "exercise_inputs", "live", "measuring", "run_log"}
+    | {"checkpoint", "history_plots", "stop_request", "whole_file"},
+    {"assets", "metrics", "layers", "exercise_inputs", "live", "measuring", "onnx_files", "run_log"}
     | {"train_config", "training_state"},
     {"data", "classic_models", "grading"},
     {"evaluation", "models", "training"} | {f"exercises_{number:02}" for number in range(11)},

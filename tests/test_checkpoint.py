@@ -7,11 +7,11 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import warnings
 from pathlib import Path
 
 import pytest
 import torch
+from forks import PHASES, in_a_fork, kill_in
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -37,22 +37,6 @@ def same(one, other):
 
 def files(folder):
     return sorted(path.name for path in Path(folder).iterdir())
-
-
-def in_a_fork(call):
-    """Call it in a process of its own and return how that ended, as os.waitpid does."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # forks and threads, Python 3.12
-        child = os.fork()
-    if child == 0:
-        try:
-            torch.set_num_threads(1)  # threads do not survive a fork
-            call()
-        except BaseException as error:
-            os.write(2, repr(error).encode())
-            os._exit(1)
-        os._exit(0)
-    return os.waitpid(child, 0)[1]
 
 
 leaves = (
@@ -308,36 +292,6 @@ def test_a_place_that_is_no_folder_is_named(tmp_path):
     (tmp_path / "file").write_text("")
     fails_clearly(tmp_path / "file" / "checkpoints")
     assert load_checkpoint(tmp_path / "file" / "checkpoints") is None
-
-
-PHASES = ["before writing", "while writing", "before renaming", "after renaming", "while deleting"]
-
-
-def kill():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def kill_in(phase, module=checkpoint):
-    """Make the next checkpoint of this process its last, at a point of its writing."""
-    if phase == "before writing":
-        module._digest = lambda data: kill()
-    elif phase == "while writing":
-
-        def torn(path, mode):
-            with open(path, mode) as file:
-                file.write(b"half of it")
-                file.flush()
-                kill()
-
-        module.open = torn
-    elif phase == "before renaming":
-        module.os.fsync = lambda descriptor: kill()
-    elif phase == "after renaming":
-        replace = os.replace
-        module.os.replace = lambda *paths: (replace(*paths), kill())
-    else:
-        unlink = Path.unlink
-        Path.unlink = lambda path, **options: (unlink(path, **options), kill())
 
 
 @pytest.mark.parametrize("phase", PHASES)

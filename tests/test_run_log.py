@@ -8,16 +8,15 @@ import shutil
 import signal
 import subprocess
 import time
-import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from forks import PHASES, in_a_fork, kill_in
 from torch import nn
 
-from srlib import checkpoint, run_log
+from srlib import run_log
 from srlib.checkpoint import CheckpointError, load_checkpoint
 from srlib.data import PatchSampler, make_pairs
 from srlib.run_log import COLUMNS, RunLog
@@ -87,23 +86,6 @@ def assert_same_training(one, other):
     pd.testing.assert_frame_equal(history[columns], other_history[columns], check_exact=True)
 
 
-def in_a_fork(call, after=None):
-    """Call it in a process of its own, which `after(pid)` may kill; return how it ended."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # forks and threads, Python 3.12
-        child = os.fork()
-    if child == 0:
-        try:
-            call()
-        except BaseException as error:
-            os.write(2, repr(error).encode())
-            os._exit(1)
-        os._exit(0)
-    if after:
-        after(child)
-    return os.waitpid(child, 0)[1]
-
-
 def killed_after(steps, delay, call):
     """Kill a training so many steps and seconds after its start; tell whether it was alive."""
     read, write = os.pipe()
@@ -148,36 +130,6 @@ def test_killed_at_random_moments_it_ends_as_if_it_never_stopped(tmp_path, name)
     text, whole = ((tmp_path / part / "log.csv").read_text() for part in ("killed", "whole"))
     assert text.count("\n") == whole.count("\n")
     assert not list(folder.rglob("*.part"))
-
-
-PHASES = ["before writing", "while writing", "before renaming", "after renaming", "while deleting"]
-
-
-def kill():
-    os.kill(os.getpid(), signal.SIGKILL)
-
-
-def kill_in(phase, module=checkpoint):
-    """Make the next checkpoint of this process its last, at a point of its writing."""
-    if phase == "before writing":
-        module._digest = lambda data: kill()
-    elif phase == "while writing":
-
-        def torn(path, mode):
-            with open(path, mode) as file:
-                file.write(b"half of it")
-                file.flush()
-                kill()
-
-        module.open = torn
-    elif phase == "before renaming":
-        module.os.fsync = lambda descriptor: kill()
-    elif phase == "after renaming":
-        replace = os.replace
-        module.os.replace = lambda *paths: (replace(*paths), kill())
-    else:
-        unlink = Path.unlink
-        Path.unlink = lambda path, **options: (unlink(path, **options), kill())
 
 
 @pytest.mark.parametrize("phase", PHASES)

@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from srlib import train_command
+from srlib import models, train_command
 from srlib.assets import sample_names
 from srlib.checkpoint import load_checkpoint
 from srlib.image import write_image
@@ -182,11 +182,11 @@ def test_interrupted_and_called_again_it_ends_the_same(tiny, monkeypatch):
 
 
 def test_weights_that_cannot_be_written_are_written_by_the_next_call(tiny, tmp_path, monkeypatch):
-    def full(path, model, **options):
-        path.with_suffix(".part").write_bytes(b"half")
+    def full(weights, path, metadata):
+        path.write_bytes(b"half")
         raise SafetensorError("I/O error: No space left on device")
 
-    monkeypatch.setattr(train_command, "save_network", full)
+    monkeypatch.setattr(models, "save_file", full)
     with pytest.raises(OSError, match="model.safetensors cannot be written: .*No space left"):
         tiny()
     monkeypatch.undo()
