@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from srlib import assets
 from srlib.checks import check_count
 from srlib.data import Pair
+from srlib.fixed_order import FixedOrder
 from srlib.image import to_float, to_uint8
 from srlib.measuring import receptive_field
 from srlib.metrics import EvalProtocol, score
@@ -44,9 +45,9 @@ def upscale(
     tile : int, optional
         Side of a tile in LR pixels; in one piece by default. Around a tile the network sees as
         far as its `srlib.measuring.receptive_field`, so that the picture is the same, and needs
-        memory for a tile and that margin only. Exact on a CPU with one thread. With several, or on
-        a GPU, the size of an input decides on the order of some sums, and about one sample in
-        100 000 differs by one level.
+        memory for a tile and that margin only. Exact on a CPU; on a GPU, or for a compiled
+        network, the size of an input decides on the order of some sums, and now and then a sample
+        differs by one level.
     ensemble : bool
         Self-ensemble: the mean of the outputs for the image turned and mirrored in all 8 ways,
         before rounding, at 8 times the work. Scores made with it must say so.
@@ -76,7 +77,7 @@ def upscale(
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
+        with torch.inference_mode(), FixedOrder():
             if tile is None or tile >= max(image.shape[:2]):
                 spans = [(0, length) for length in image.shape[:2]]
                 return to_uint8(_run(model, image, spans, turns))

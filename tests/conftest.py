@@ -2,6 +2,7 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings
 
 # The machines that run this are shared: how long an example takes says nothing.
@@ -18,3 +19,11 @@ def shared_data() -> Path:
         if folder and (Path(folder) / "Set5").is_dir():
             return Path(folder).resolve()
     pytest.skip("needs the benchmark images: set SRLIB_DATA to a folder that holds Set5")
+
+
+@pytest.fixture
+def set_threads():
+    """Set torch's number of threads until the test is over."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
