@@ -126,7 +126,7 @@ Python {record["python"]}, torch {record["torch"]}, seed {record["seed"]}. The c
 
 Trained on {record["images"]} photographs of {", ".join(record["data"])}; others of the same
 sources were held out to validate on (`photos`: see `data/README.md`).
-{record.get("note") or clean}
+{clean}
 
 Licence of the weights: as the code, MIT. BSDS500 is for non-commercial research and education.
 """
