@@ -19,6 +19,11 @@ from srlib import (
     exercises_08,
     exercises_09,
     exercises_10,
+    exercises_11,
+    exercises_12,
+    exercises_13,
+    exercises_14,
+    exercises_15,
 )
 from srlib.grading import Exercise, grade
 
@@ -36,6 +41,11 @@ _NOTEBOOKS = (
     exercises_08,
     exercises_09,
     exercises_10,
+    exercises_11,
+    exercises_12,
+    exercises_13,
+    exercises_14,
+    exercises_15,
 )
 _EXERCISES = {exercise.id: exercise for notebook in _NOTEBOOKS for exercise in notebook.EXERCISES}
 _hints_shown: dict[str, int] = {}

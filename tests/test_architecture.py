@@ -19,7 +19,7 @@ FLOORS = [
     {"assets", "metrics", "layers", "exercise_inputs", "live", "measuring", "onnx_files", "run_log"}
     | {"train_config", "training_state"},
     {"data", "classic_models", "grading"},
-    {"evaluation", "models", "training"} | {f"exercises_{number:02}" for number in range(11)},
+    {"evaluation", "models", "training"} | {f"exercises_{number:02}" for number in range(16)},
     {"figures", "diagrams", "exercises", "train_command"},
     {"widgets"},
     {"__main__"},
