@@ -1006,9 +1006,7 @@ print(
 )
 for name in ("bicubic, in tiles", "network, in tiles"):
     per_megapixel = runs[name][-1, 2] / runs[name][-1, 0]
-    print(
-        f"{name}: {per_megapixel:.2f} s a megapixel here, {per_megapixel / 0.06:.0f} min for 1000"
-    )
+    print(f"{name}: {per_megapixel:.3f} s a megapixel here, {1000 * per_megapixel:.0f} s for 1000")
 
 # %% [markdown]
 # The band is what is left of the source: it grows with the picture's width, so with the root of

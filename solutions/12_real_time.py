@@ -30,6 +30,7 @@
 
 # %%
 import copy
+import logging
 import platform
 import tempfile
 import time
@@ -616,6 +617,9 @@ for name in tqdm(exported, desc="export", unit="network"):
 
 
 # %%
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # no CUDA: no matter
+
+
 def compile_network(network, size):
     """Compile for one size: the compiled network and seconds, or None and what went wrong."""
     compiled = torch.compile(copy.deepcopy(network), dynamic=False)
@@ -1026,7 +1030,8 @@ def frame_time(channels, depth, rows):
         axes.text(x[-1], 1000 / rate, f" {rate}/s", va="center", fontsize=9)
     axes.axvline(rows, color="C2", linewidth=1)
     axes.set(xlabel="rows of the LR frame", ylabel="time (ms)", yscale="log")
-    axes.set_ylim(min(grid.values()) / 3, predict(choices[-1], depths[-1], round(x[-1])) * 2)
+    longest = max(1000 / 24, predict(choices[-1], depths[-1], round(x[-1])))
+    axes.set_ylim(min(grid.values()) / 3, 2 * longest)
     axes.legend(loc="lower right", fontsize=9)
     took = predict(channels, depth, rows)
     return figure, (
