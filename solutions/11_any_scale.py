@@ -1019,7 +1019,7 @@ path = work / f"source_{network_sources[-1]}.tif.out.tif"
 with tifffile.TiffFile(path) as tiff:
     page = tiff.pages[0]
     across = math.ceil(network_sources[-1] / 64)
-    number = across // 2 * (across + 1)  # in the middle
+    number = across // 3 * (across + 1)  # on the diagonal
     tiff.filehandle.seek(page.dataoffsets[number])
     block = page.decode(tiff.filehandle.read(page.databytecounts[number]), number)[0][0]
     print(f"{path.stat().st_size / 1e6:.0f} MB, BigTIFF: {tiff.is_bigtiff}, ", end="")

@@ -1,6 +1,8 @@
 """A network as an ONNX file, and the file as a network again."""
 
+import contextlib
 import copy
+import logging
 import os
 import warnings
 from pathlib import Path
@@ -50,10 +52,7 @@ def export_onnx(model: nn.Module, path: str | os.PathLike, *, opset: int = 18) -
     path = Path(path)
     traced = copy.deepcopy(model).float().cpu().eval()
     free = {axis: torch.export.Dim(name) for axis, name in ((0, "N"), (2, "H"), (3, "W"))}
-    with whole_file(path) as partial, warnings.catch_warnings():
-        # Torch's exporter uses what torch has deprecated.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", FutureWarning)
+    with whole_file(path) as partial, _quiet_exporter():
         torch.onnx.export(
             traced,
             (torch.rand(_EXAMPLE),),
@@ -67,6 +66,21 @@ def export_onnx(model: nn.Module, path: str | os.PathLike, *, opset: int = 18) -
             verbose=False,
         )
     return path
+
+
+@contextlib.contextmanager
+def _quiet_exporter():
+    """Torch's exporter uses what torch has deprecated, and logs that torchvision is missing."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 class OnnxNetwork(nn.Module):
