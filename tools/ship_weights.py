@@ -86,10 +86,6 @@ def card(name, record, rows, log):
     )
     validation = log["validation_db"].dropna()
     held_out = f", {validation.iloc[-1]:.2f} dB on held-out photographs" if len(validation) else ""
-    clean = (
-        "No image of Set5, Set14, BSD100 (the `val` folder of BSDS500) or Urban100 was trained on, "
-        "and no\ncheckpoint was chosen by them: it is the last one."
-    )
     start = f" Started from {record['start_from']}." if record["start_from"] else ""
     return f"""# {name}
 
@@ -126,7 +122,8 @@ Python {record["python"]}, torch {record["torch"]}, seed {record["seed"]}. The c
 
 Trained on {record["images"]} photographs of {", ".join(record["data"])}; others of the same
 sources were held out to validate on (`photos`: see `data/README.md`).
-{clean}
+No image of Set5, Set14, BSD100 (the `val` folder of BSDS500) or Urban100 was trained on, and no
+checkpoint was chosen by them: it is the last one.
 
 Licence of the weights: as the code, MIT. BSDS500 is for non-commercial research and education.
 """
