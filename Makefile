@@ -10,7 +10,11 @@ BENCH  ?=
 # JupyterLab drops uploads of more than 10 MiB without a word; photographs can be larger.
 LAB_OPTIONS ?= --ServerApp.tornado_settings='{"websocket_max_message_size": 100000000}'
 
-.PHONY: help lab test lint notebooks bench clean
+REPO   ?=
+REF    ?= main
+SUBMITTED ?=
+
+.PHONY: help lab test lint notebooks bench publish update assignment grade site clean
 
 help:
 	@echo "make lab        install what is needed, open JupyterLab with the course"
@@ -18,6 +22,11 @@ help:
 	@echo "make lint       ruff and codespell"
 	@echo "make notebooks  rebuild and execute the notebooks (NB='02 03' for some)"
 	@echo "make bench      measure what the README states about speed (BENCH=class_minute for one)"
+	@echo "make site       build the website into build/site"
+	@echo "make update     get the course's newest version; notebooks that you changed are kept"
+	@echo "make publish    write a fork's name into badges and setup cells (REPO=owner/name REF=main)"
+	@echo "make assignment make the version to hand out for nbgrader (NB=05)"
+	@echo "make grade      grade what was handed in (NB=05; SUBMITTED=folder)"
 	@echo "make clean      remove the environment and what was built"
 
 lab: $(VENV)/.course
@@ -38,6 +47,21 @@ notebooks: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python tools/bench.py $(BENCH)
+
+publish: $(VENV)/.dev
+	$(BIN)/python tools/publish.py $(REPO) --ref $(REF)
+
+update:
+	@"$(PYTHON)" tools/update.py
+
+assignment: $(VENV)/.dev
+	$(BIN)/python tools/assignment.py make $(NB)
+
+grade: $(VENV)/.dev
+	$(BIN)/python tools/assignment.py grade $(NB) $(if $(SUBMITTED),--submitted "$(SUBMITTED)")
+
+site: $(VENV)/.dev
+	$(BIN)/python tools/build_site.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis
