@@ -11,20 +11,22 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 from accelerate import PartialState
 from safetensors import SafetensorError
+from tqdm.auto import tqdm
 
 from srlib import assets
-from srlib.data import PatchSampler, load_images, make_pairs
+from srlib.data import Pair, PatchSampler, add_shrunk, load_images, make_pairs
 from srlib.environment import active_profile, describe
-from srlib.evaluation import evaluate
+from srlib.evaluation import evaluate, upscale
 from srlib.models import SrResNet, create_model, load_pretrained, save_network
 from srlib.train_config import LOSSES
 from srlib.training import TrainConfig, train
 from srlib.whole_file import whole_file
 
-__all__ = ["PROFILES", "add_parser"]
+__all__ = ["PROFILES", "add_parser", "photographs"]
 
 # What each profile trains where the command line does not say otherwise.
 PROFILES = {
@@ -52,20 +54,23 @@ PROFILES = {
     },
     "gpu": {
         "data": ["BSDS500/train", "BSDS500/test"],
+        "shrink": [0.9, 0.8, 0.7, 0.6, 0.5],
+        "permute_colours": True,
         "channels": 64,
-        "num_blocks": 16,
-        "hr_channels": 64,
-        "steps": 100_000,
+        "num_blocks": 18,
+        "hr_channels": 32,
+        "steps": 500_000,
         "learning_rate": 1e-3,
-        "lr_patch_size": 32,
-        "batch_size": 64,
+        "clip_norm": 0.02,
+        "lr_patch_size": 40,
+        "batch_size": 32,
         "mixed_precision": "auto",
         "channels_last": True,
-        "compile": True,
+        "compile": "default",
         "ema_decay": 0.999,
         "log_every": 100,
-        "validate_every": 5_000,
-        "checkpoint_every": 2_000,
+        "validate_every": 10_000,
+        "checkpoint_every": 5_000,
         "holdout": 20,
     },
 }
@@ -91,6 +96,14 @@ def add_parser(commands) -> None:
             optional = parameter.default is None
             _option(add, name, kind, "of SrResNet", parameter.default, optional=optional)
     add("--start-from", metavar="NAME", help="take weights that fit from this network or file")
+    add("--teacher", metavar="NAME", help="learn from what this network or file makes, too")
+    add(
+        "--teacher-share",
+        type=float,
+        default=0.5,
+        help="0..1: what is learned is so much the teacher's picture, the rest the original "
+        "(default: 0.5)",
+    )
     _option(add, "data", str, "images: folders, datasets, 'bundled/train'", nargs="+")
     _option(
         add,
@@ -99,6 +112,8 @@ def add_parser(commands) -> None:
         "one photograph in so many is validated on, not trained on",
         optional=True,
     )
+    _option(add, "shrink", float, "add copies of the photographs shrunk so", [], nargs="*")
+    _option(add, "permute_colours", bool, "put red, green, blue in a random order", False)
     _option(add, "lr_patch_size", int, "side of a patch, in LR pixels")
     _option(add, "batch_size", int, "patches a batch and process")
     add("--seed", type=int, default=0, help="of weights and patches (default: 0)")
@@ -137,7 +152,9 @@ def _train(options) -> None:
     model = create_model(**made_by)
     if options.start_from:
         _take_over(model, options.start_from)
-    training, held_out = _photographs(values, options.scale)
+    training, held_out = photographs(values, options.scale)
+    if options.teacher:
+        training = _taught(training, options.teacher, options.teacher_share, options.device)
     if "validate_every" in given and not held_out:
         raise ValueError("--validate-every needs photographs to validate on: give --holdout too")
     state, device = PartialState(), _device(options.device)
@@ -148,12 +165,15 @@ def _train(options) -> None:
         "data": values["data"],
         "images": len(training),
         "held_out": [pair.name for pair in held_out],
+        "shrink": values.get("shrink", []),
+        "permute_colours": values.get("permute_colours", False),
         "lr_patch_size": values["lr_patch_size"],
         "batch_size": values["batch_size"],
         "processes": state.num_processes,
         "loss": options.loss,
         "seed": options.seed,
         "start_from": options.start_from,
+        "teacher": options.teacher and [options.teacher, options.teacher_share],
         "device": str(device),
         "hardware": describe()["CPU" if device.type == "cpu" else "GPU"],
         "python": platform.python_version(),
@@ -161,8 +181,9 @@ def _train(options) -> None:
     }
     record, weights = options.out / "run.json", options.out / "model.safetensors"
     before = json.loads(record.read_text()) if record.is_file() else {}
-    for name in ("network", "data", "images", "held_out", "start_from", "seed"):
-        if before and before.get(name) != run[name]:
+    same = ("network", "data", "images", "held_out", "shrink", "start_from", "teacher", "seed")
+    for name in same:
+        if before and (before.get(name) or None) != (run[name] or None):
             raise ValueError(
                 f"{options.out} holds another training ({name}: {before.get(name)!r} there, "
                 f"{run[name]!r} now); choose another --out, or the same values to go on"
@@ -172,6 +193,7 @@ def _train(options) -> None:
         options.scale,
         lr_patch_size=values["lr_patch_size"],
         batch_size=values["batch_size"],
+        permute_colours=run["permute_colours"],
         seed=options.seed,
         device=device,
     )
@@ -213,16 +235,30 @@ def _train(options) -> None:
     print(f"{weights}: written")
 
 
-def _photographs(values, scale):
-    """Return the pairs to train on and those to validate on, without any photograph in both."""
+def photographs(recipe: dict, scale: int) -> tuple[list[Pair], list[Pair]]:
+    """Return the pairs to train on and those to validate on, without any photograph in both.
+
+    Parameters
+    ----------
+    recipe : dict
+        Like an entry of `PROFILES`: "data", and where they are there "holdout", "shrink" and
+        "lr_patch_size". Shrunk copies are trained on, not validated on.
+    scale : int
+        2, 3 or 4.
+
+    Raises
+    ------
+    ValueError
+        If a source is a benchmark, or "holdout" does not fit the number of photographs.
+    """
     images = {}
-    for source in values["data"]:
+    for source in recipe["data"]:
         dataset = assets.datasets().get(source.split("/")[0])
         if dataset and dataset.use == "benchmark" and not Path(source).is_dir():
             raise ValueError(f"--data: {source} is a benchmark, to score with, not to train on")
         images |= {f"{source}/{name}": image for name, image in load_images(source).items()}
     pairs = make_pairs(images, scale)
-    every = values.get("holdout") or 0
+    every = recipe.get("holdout") or 0
     if every and not 2 <= every <= len(pairs):
         raise ValueError(
             f"--holdout must be from 2 to {len(pairs)}, the number of photographs, or none, "
@@ -230,7 +266,24 @@ def _photographs(values, scale):
         )
     held_out = pairs[every - 1 :: every] if every else []
     seen = {pair.hr.tobytes() for pair in held_out}  # two sources may hold the same photograph
-    return [pair for pair in pairs if pair.hr.tobytes() not in seen], held_out
+    training = {pair.name: pair.hr for pair in pairs if pair.hr.tobytes() not in seen}
+    smallest = scale * recipe.get("lr_patch_size", 1)
+    return make_pairs(add_shrunk(training, recipe.get("shrink", ()), smallest), scale), held_out
+
+
+def _taught(pairs, name, share, device):
+    """Mix what a teacher makes of each LR image into its original."""
+    if not 0 <= share <= 1:
+        raise ValueError(f"--teacher-share must be in 0..1, got {share!r}")
+    teacher = load_pretrained(name).to(_device(device))
+    if teacher.scale != (scale := pairs[0].hr.shape[0] // pairs[0].lr.shape[0]):
+        raise ValueError(f"--teacher: {name} enlarges by {teacher.scale}, not by {scale}")
+    taught = []
+    for pair in tqdm(pairs, desc="teacher", unit="image"):
+        picture = upscale(teacher, pair.lr, tile=512)
+        mixed = share * picture.astype(np.float32) + (1 - share) * pair.hr
+        taught.append(Pair(pair.name, pair.lr, (mixed + 0.5).astype(np.uint8)))
+    return taught
 
 
 def _device(wanted):
@@ -281,7 +334,7 @@ def _option(add, name, kind, text, default=None, *, optional=False, **more):
 
 
 def _show(value):
-    return " ".join(value) if isinstance(value, list) else str(value).lower()
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value).lower()
 
 
 def _reader(kind, optional):

@@ -15,6 +15,7 @@ _CHOICES = {
     "optimizer": ("adam", "sgd"),
     "schedule": ("cosine", "step", "one_cycle", "constant"),
     "mixed_precision": ("no", "bf16", "fp16", "auto"),
+    "compile": ("no", "default", "reduce-overhead", "max-autotune"),
 }
 _POSITIVE = (lambda value: 0 < value < math.inf), "> 0 and finite"
 _RANGES = {
@@ -67,8 +68,9 @@ class TrainConfig:
         where the processor computes it faster, else "no".
     channels_last : bool
         Keep the channels of a pixel side by side in memory, which convolutions like.
-    compile : bool
-        Compile the network with `torch.compile`; the first step then takes a minute.
+    compile : {"no", "default", "reduce-overhead", "max-autotune"}
+        Mode of `torch.compile`; "reduce-overhead" replays CUDA graphs. Compiling takes a minute
+        or more before the first step and is not on the clock.
     log_every : int
         Steps between two rows of the history.
     validate_every : int or None
@@ -92,7 +94,7 @@ class TrainConfig:
     ema_decay: float | None = None
     mixed_precision: str = "no"
     channels_last: bool = False
-    compile: bool = False
+    compile: str = "no"
     log_every: int = 1
     validate_every: int | None = None
     checkpoint_every: int | None = None
@@ -119,7 +121,7 @@ class TrainConfig:
             if not isinstance(value, Real) or not good(value):
                 raise ValueError(f"{name} must be {allowed}, got {value!r}")
             object.__setattr__(self, name, float(value))
-        for name in ("channels_last", "compile", "tensorboard", "progress"):
+        for name in ("channels_last", "tensorboard", "progress"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
 

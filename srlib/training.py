@@ -1,6 +1,7 @@
 """One training loop that reads from top to bottom."""
 
 import contextlib
+import copy
 import math
 import os
 import time
@@ -118,7 +119,9 @@ def train(
     step, seconds = state.restore(log.checkpoint)
     saved = step
     network = accelerator.prepare(model)
-    network = torch.compile(network) if config.compile else network
+    if config.compile != "no":
+        network = torch.compile(network, mode=config.compile)
+        _warm_up(network, model, sampler, loss, precision)
 
     bar = _Bar(config, step, seconds, disable=not config.progress or rank > 0)
     done = step / config.steps if config.steps else seconds / config.seconds  # 0..1
@@ -226,6 +229,20 @@ def _optimizer(model, config):
     return torch.optim.Adam(model.parameters(), fused=fused)
 
 
+def _warm_up(network, model, sampler, loss, precision):
+    """Let the compiler do its work, forward and backward, and leave no trace in the weights."""
+    before = copy.deepcopy(model.state_dict())
+    shape = (sampler.batch_size, 3, sampler.lr_patch_size, sampler.lr_patch_size)
+    lr, device = torch.full(shape, 0.5, device=sampler.device), sampler.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for _ in range(3):  # CUDA graphs: the first calls warm up, then record, then replay
+            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+                sr = network(lr)
+            loss(sr.float(), torch.zeros_like(sr, dtype=torch.float32)).backward()
+            model.zero_grad(set_to_none=True)
+    model.load_state_dict(before)
+
+
 def _describe(model, sampler, config, loss, processes):
     """Name all that the weights depend on: a training goes on only where it is the same."""
     return {
@@ -237,6 +254,7 @@ def _describe(model, sampler, config, loss, processes):
         "lr_patch_size": sampler.lr_patch_size,
         "batch_size": sampler.batch_size * processes,
         "augment": sampler.augment,
+        **({"permute_colours": True} if sampler.permute_colours else {}),
         **{name: value for name, value in asdict(config).items() if name not in _FREE},
     }
 

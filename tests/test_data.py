@@ -1,10 +1,13 @@
+import itertools
+import math
+
 import numpy as np
 import pytest
 import torch
 from skimage.transform import resize
 
 from srlib.assets import sample_names
-from srlib.data import Pair, PatchSampler, load_images, make_pairs
+from srlib.data import Pair, PatchSampler, add_shrunk, load_images, make_pairs
 from srlib.image import read_image, write_image
 from srlib.resample import imresize
 
@@ -156,6 +159,38 @@ def test_without_augmentation_patches_are_not_turned():
     pairs = numbered_pairs(2, (8, 9))
     sampler = PatchSampler(pairs, 2, lr_patch_size=4, batch_size=50, augment=False)
     assert {turn for *_, turn in places(pairs, 2, 4, sampler.sample())} == {0}
+
+
+def test_colours_come_in_every_order_and_alike_in_lr_and_hr():
+    image = np.broadcast_to(np.uint8([10, 20, 30]), (12, 12, 3))
+    pairs = make_pairs({"flat": image}, 2)
+    sampler = PatchSampler(pairs, 2, lr_patch_size=4, batch_size=600, permute_colours=True)
+    lr, hr = map(to_bytes, sampler.sample())
+    assert (lr == lr[:, :1, :1]).all() and (hr == lr[:, :1, :1]).all()
+    orders, counts = np.unique(lr[:, 0, 0], axis=0, return_counts=True)
+    assert orders.tolist() == sorted(map(list, itertools.permutations((10, 20, 30))))
+    assert counts.min() > 60  # 100 each, give or take 9
+
+
+def test_places_and_turns_are_the_same_with_permuted_colours():
+    pairs = numbered_pairs(2, (30, 20))
+    plain, permuted = (
+        PatchSampler(pairs, 2, lr_patch_size=4, permute_colours=permute) for permute in (0, 1)
+    )
+    for one, other in zip(plain.sample(), permuted.sample(), strict=True):
+        torch.testing.assert_close(one.sum(dim=1), other.sum(dim=1))
+
+
+def test_shrunk_copies_stand_behind_their_photographs():
+    images = {"wide": RANDOM.integers(0, 256, (40, 100, 3), dtype=np.uint8)}
+    images["grey"] = RANDOM.integers(0, 256, (61, 50), dtype=np.uint8)
+    more = add_shrunk(images, (0.9, 0.5), smallest_side=25)
+    assert list(more) == ["wide", "grey", "wide x0.9", "grey x0.9", "grey x0.5"]
+    np.testing.assert_array_equal(more["wide x0.9"], imresize(images["wide"], 0.9))
+    assert more["grey x0.5"].shape == (31, 25)
+    for factor in (0, 1, -0.5, 2, math.nan):
+        with pytest.raises(ValueError, match=f"factors must be between 0 and 1, got {factor}"):
+            add_shrunk(images, (0.5, factor))
 
 
 def test_patches_of_photographs_are_what_make_pairs_made():

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from srlib import models, train_command
 from srlib.assets import sample_names
 from srlib.checkpoint import load_checkpoint
+from srlib.evaluation import upscale
 from srlib.image import write_image
 from srlib.models import create_model, load_pretrained, save_network
 from srlib.train_command import PROFILES, add_parser
@@ -146,6 +147,34 @@ def test_what_is_held_out_is_never_trained_on(tiny, photographs, tmp_path, monke
     assert not set(seen["trained"]) & set(seen["validated"])
 
 
+def test_shrunk_copies_are_trained_on_but_not_of_what_is_held_out(photographs):
+    recipe = {"data": [str(photographs)], "holdout": 4, "shrink": [0.9, 0.5], "lr_patch_size": 16}
+    training, held_out = train_command.photographs(recipe, 2)
+    originals = [pair.name for pair in training if " x" not in pair.name]
+    assert len(originals) == 4 and [Path(pair.name).stem for pair in held_out] == ["d"]
+    # 40 x 36 shrunk by 0.5 has no place for 16 LR pixels at x2
+    assert [pair.name for pair in training[4:]] == [f"{name} x0.9" for name in originals]
+    assert training[4].hr.shape == (36, 32, 3)
+
+
+def test_a_teacher_s_picture_is_mixed_into_what_is_learned(tiny, tmp_path, photographs):
+    save_network(tmp_path / "t.safetensors", create_model("SrResNet", scale=2, channels=4),
+                 name="SrResNet", scale=2, channels=4)  # fmt: skip
+    recipe = {"data": [str(photographs)]}
+    pairs, _ = train_command.photographs(recipe, 2)
+    teacher = tmp_path / "t.safetensors"
+    picture = upscale(load_pretrained(teacher), pairs[1].lr)
+    for share, expected in ((0, pairs[1].hr), (1, picture)):
+        (_, taught, *_) = train_command._taught(pairs, teacher, share, "cpu")
+        np.testing.assert_array_equal(taught.hr, expected)
+    half = train_command._taught(pairs, teacher, 0.5, "cpu")[1].hr.astype(float)
+    assert np.abs(half - (picture.astype(float) + pairs[1].hr) / 2).max() <= 0.5
+    out = tiny(f"--teacher {teacher} --teacher-share 1")
+    assert json.loads((out / "run.json").read_text())["teacher"] == [str(teacher), 1]
+    with pytest.raises(ValueError, match="another training .teacher: "):
+        tiny()
+
+
 def test_a_finished_one_called_again_does_nothing(tiny, capsys):
     out = tiny()
     before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
@@ -263,6 +292,9 @@ def test_start_from_names_what_does_not_fit(tiny, tmp_path):
         ("--validate-every 2", "--validate-every needs photographs.*--holdout"),
         ("--network Transformer", "name must be one of SrResNet, .* got 'Transformer'"),
         ("--network SRCNN --num-blocks 3", "SRCNN takes .*, got 'num_blocks'"),
+        ("--shrink 0.9 1.5", "factors must be between 0 and 1, got 1.5"),
+        ("--teacher srresnet_x4", "--teacher: srresnet_x4 enlarges by 4, not by 2"),
+        ("--teacher srresnet_x2 --teacher-share 2", "--teacher-share must be in 0..1, got 2"),
         ("--start-from nothing", "name must be one of .* or a file, got 'nothing'"),
         ("--data nowhere", "source must be a folder, 'bundled' or one of .* got 'nowhere'"),
         ("--data Set5", "--data: Set5 is a benchmark, to score with, not to train on"),
@@ -289,7 +321,7 @@ def test_a_gpu_that_is_not_there_is_named(tiny):
         ("--steps many", "--steps: must be a whole number, got 'many'"),
         ("--learning-rate none", "--learning-rate: must be a number, got 'none'"),
         ("--warmup x", "--warmup: must be a number, got 'x'"),
-        ("--compile maybe", "--compile: must be true or false, got 'maybe'"),
+        ("--channels-last maybe", "--channels-last: must be true or false, got 'maybe'"),
         ("--loss huber", "argument --loss: invalid choice: 'huber'"),
         ("--device tpu", "argument --device: invalid choice: 'tpu'"),
     ],
@@ -314,7 +346,7 @@ def test_other_networks_take_their_own_options(tiny):
 
 
 def test_bundled_photographs_are_found():
-    training, held_out = train_command._photographs({"data": ["bundled/train"], "holdout": 2}, 4)
+    training, held_out = train_command.photographs({"data": ["bundled/train"], "holdout": 2}, 4)
     assert len(training) + len(held_out) == len(sample_names("train")) and held_out
 
 

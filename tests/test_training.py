@@ -1,5 +1,6 @@
 import math
 import os
+import shutil
 import signal
 import socket
 import threading
@@ -192,6 +193,30 @@ def test_a_frozen_part_stays_as_it_is(pairs):
     before, body = model.head.weight.clone(), model.body.weight.clone()
     train(model, sampler, quiet(steps=3))
     assert torch.equal(model.head.weight, before) and not torch.equal(model.body.weight, body)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the compiler: they say nothing about this code
+@pytest.mark.skipif(not (shutil.which("g++") or shutil.which("clang++")), reason="no C++ compiler")
+def test_a_compiled_training_is_the_same_and_compiling_is_not_on_the_clock(pairs):
+    """With batch norm: the warm-up may change neither random numbers nor buffers."""
+
+    def run(**options):
+        model, sampler = make(pairs)
+        model = nn.Sequential(model, nn.BatchNorm2d(3))
+        torch.manual_seed(4)
+        history = train(model, sampler, quiet(steps=3, **options))
+        return model, history, torch.rand(1)
+
+    plain, _, after_plain = run()
+    begin = time.perf_counter()
+    compiled, history, after_compiled = run(compile="default")
+    took = time.perf_counter() - begin
+    assert torch.equal(after_plain, after_compiled)
+    assert history["seconds"].iloc[-1] < 0.5 * took
+    assert compiled[1].num_batches_tracked == 3
+    for name, value in plain[1].state_dict().items():
+        torch.testing.assert_close(compiled[1].state_dict()[name], value, rtol=1e-3, atol=1e-4)
 
 
 def test_the_bar_shows_and_can_be_silent(pairs, capsys):

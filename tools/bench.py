@@ -16,6 +16,7 @@ import jupytext
 import numpy as np
 import pandas as pd
 import torch
+from bench_training import bench_latency, bench_training
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 from PIL import Image
@@ -100,6 +101,15 @@ def decoded_batches(dataset, batch_size):
         yield [patch.permute(0, 3, 1, 2).float() / 255 for patch in patches]
 
 
+def batches_from_files(pairs, size, batch_size, scale=4):
+    """Write the pairs as PNG files; yield batches of patches that workers decode from them."""
+    with tempfile.TemporaryDirectory() as folder:
+        for number, pair in enumerate(pairs):
+            write_image(Path(folder) / f"{number}.lr.png", pair.lr)
+            write_image(Path(folder) / f"{number}.hr.png", pair.hr)
+        yield from decoded_batches(PngPatches(Path(folder), scale, size), batch_size)
+
+
 def patches_per_second(batches, seconds):
     """Count what arrives; the first batches, while workers start, do not count."""
     for _ in range(4 * os.cpu_count()):
@@ -122,22 +132,14 @@ def bench_patches(scale=4, size=24, batch_size=16, seconds=8):
         pairs = make_pairs(
             {name: fit(image, height, width) for name, image in photos.items()}, scale
         )
-        with tempfile.TemporaryDirectory() as folder:
-            for pair in pairs:
-                write_image(Path(folder) / f"{pair.name}.lr.png", pair.lr)
-                write_image(Path(folder) / f"{pair.name}.hr.png", pair.hr)
-            files = sum(path.stat().st_size for path in Path(folder).glob("*.hr.png"))
-            batches = decoded_batches(PngPatches(Path(folder), scale, size), batch_size)
-            loader = patches_per_second(batches, seconds)
-            batches.close()  # ends the workers
+        batches = batches_from_files(pairs, size, batch_size, scale)
+        loader = patches_per_second(batches, seconds)
+        batches.close()  # ends the workers
         sampler = PatchSampler(pairs, scale, lr_patch_size=size, batch_size=batch_size)
         ours = patches_per_second(iter(sampler.sample, None), seconds)
         print(f"patches of {size} x {size} LR, x{scale}, from {len(pairs)} photographs of ", end="")
-        print(
-            f"{width} x {height} ({files / (len(pairs) * width * height):.1f} bytes a pixel ",
-            end="",
-        )
-        print(f"as PNG), {os.cpu_count()} cores: DataLoader {loader:.0f}/s, PatchSampler ", end="")
+        print(f"{width} x {height} as PNG, {os.cpu_count()} cores: ", end="")
+        print(f"DataLoader {loader:.0f}/s, PatchSampler ", end="")
         print(f"{ours:.0f}/s, ratio {ours / loader:.0f} (aim: at least 10)")
 
 
@@ -215,6 +217,8 @@ if __name__ == "__main__":
         "patches": bench_patches,
         "class_minute": bench_class_minute,
         "sliders": bench_sliders,
+        "training": lambda: bench_training(batches_from_files),
+        "latency": bench_latency,
     }
     for name in sys.argv[1:] or benches:
         benches[name]()
