@@ -49,10 +49,10 @@ bench: $(VENV)/.dev
 	$(BIN)/python tools/bench.py $(BENCH)
 
 publish: $(VENV)/.dev
-	$(BIN)/python tools/publish.py $(REPO) --ref $(REF)
+	$(BIN)/python tools/publish.py "$(REPO)" --ref "$(REF)"
 
 update:
-	@"$(PYTHON)" tools/update.py
+	@"$(or $(PYTHON),python3)" tools/update.py
 
 assignment: $(VENV)/.dev
 	$(BIN)/python tools/assignment.py make $(NB)

@@ -26,6 +26,15 @@
 #
 # Time: 30 minutes to read and try, of which the computer needs less than one, with or without
 # a GPU.
+#
+# First: can this computer do the course? Each problem comes with what to do about it. The course
+# runs on a laptop, without a GPU and without a network.
+
+# %%
+from srlib import doctor
+
+print(doctor.report(doctor.examine()))
+doctor.show_test_widget()
 
 # %%
 import functools
@@ -40,7 +49,7 @@ import torch
 from PIL import Image
 
 from srlib.assets import sample_image, sample_names
-from srlib.environment import by_profile, describe
+from srlib.environment import by_profile
 from srlib.evaluation import upscale
 from srlib.exercises import check, list_exercises
 from srlib.figures import compare, show, wipe, zoom_grid
@@ -145,18 +154,12 @@ show(
 )
 
 # %% [markdown]
-# ## 1. Is this computer ready?
+# ## 1. How fast is this computer?
 #
-# The course runs on a laptop without a GPU. It runs without a network. A GPU makes training
-# faster, nothing else.
-
-# %%
-pd.Series(describe(), name="this computer").to_frame()
-
-# %% [markdown]
-# The profile says how much work the notebooks do: `ci` takes seconds and is for tests, `cpu` is
-# for a laptop, `gpu` for full training. Set the environment variable `SRLIB_PROFILE` before
-# starting JupyterLab to choose another one.
+# A GPU makes training faster, nothing else. The profile, in the list at the top, says how much
+# work the notebooks do: `ci` takes seconds and is for tests, `cpu` is for a laptop, `gpu` for full
+# training. Set the environment variable `SRLIB_PROFILE` before starting JupyterLab to choose
+# another one.
 #
 # Networks spend nearly all their time in multiplications and additions. How many does this
 # computer do in a second?

@@ -45,6 +45,7 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from srlib.assets import data_file, is_cached, sample_image
+from srlib.checkpoint import load_checkpoint
 from srlib.data import PatchSampler, load_images, make_pairs
 from srlib.environment import active_profile, by_profile
 from srlib.evaluation import evaluate, published_results, upscale
@@ -53,13 +54,14 @@ from srlib.figures import compare, plot_history, show
 from srlib.metrics import score
 from srlib.models import SrResNet
 from srlib.resample import imresize
-from srlib.train_command import PROFILES
+from srlib.train_command import PROFILES, photographs
 from srlib.train_config import schedule
 from srlib.training import LOSSES, TrainConfig, train
 from srlib.widgets import Explorer, LivePlot
 
 # %% tags=["parameters"]
 profile = active_profile()  # "gpu" makes section 7 the full training
+keep_in = None  # section 7: a folder for its checkpoints, one that outlives this session
 seeds = by_profile(ci=(0, 1), cpu=(0, 1, 2), gpu=(0, 1, 2))
 range_steps = by_profile(ci=8, cpu=120, gpu=300)  # section 2
 trial_steps = by_profile(ci=3, cpu=100, gpu=1000)
@@ -68,6 +70,11 @@ loss_steps = by_profile(ci=3, cpu=120, gpu=2000)  # section 4
 measured_seconds = by_profile(ci=0.05, cpu=1.0, gpu=3.0)  # section 5, for each setting, 3 times
 resume_steps = by_profile(ci=6, cpu=40, gpu=100)  # section 6
 validate_every = by_profile(ci=10, cpu=100, gpu=100)  # section 7, if the recipe does not say
+checkpoint_every = by_profile(ci=5, cpu=200, gpu=2000)
+
+# %%
+if keep_in and not Path(keep_in).parent.is_dir():  # where nothing is mounted, nothing outlives
+    raise FileNotFoundError(f"keep_in: is the disk mounted? There is no {Path(keep_in).parent}")
 
 # %% [markdown]
 # Here is where it leads: the log of the training that made `srresnet_x4`, the largest network that
@@ -710,6 +717,20 @@ print(f"weights only: off by {100 * forgotten:.1f} % of the way that the trainin
 # That is no catastrophe, but it is another training. Who compares two runs wants to know that they
 # differ in what they were meant to differ in.
 #
+# A checkpoint helps only where it is still there afterwards. On Colab and other hosted notebooks
+# the disk goes with the session. There, mount a disk of your own first; Colab has Google Drive,
+#
+# ```python
+# from google.colab import drive
+# drive.mount("/content/drive")
+# ```
+#
+# and name a folder on it in the parameters cell: `keep_in = "/content/drive/MyDrive/srlib"`. When
+# the session was cut, do both again in the new one and run all cells: section 7 goes on from the
+# last checkpoint. Drive uploads a while after a file was written. If a checkpoint is lost that
+# way, or only half there, the one before it is taken; `drive.flush_and_unmount()` waits until all
+# is uploaded. Checkpoints that are deleted lie in Drive's bin, and take space, until you empty it.
+#
 # A training given in **seconds** cannot be repeated bit for bit anyway: how many steps fit into a
 # minute depends on what else the machine does. Compare by steps; use seconds where time is the
 # question, as in the next section.
@@ -724,26 +745,25 @@ print(f"weights only: off by {100 * forgotten:.1f} % of the way that the trainin
 pd.DataFrame({profile: {name: str(value) for name, value in recipe.items()}})
 
 # %%
-images = {}
-for source in recipe["data"]:
-    images |= {f"{source}/{name}": image for name, image in load_images(source).items()}
-pairs, every = make_pairs(images, scale), recipe.get("holdout")
-held_out = pairs[every - 1 :: every] if every else make_pairs(crops, scale)  # to validate on
-names = {pair.name for pair in held_out}
-sampler = PatchSampler(
-    [pair for pair in pairs if pair.name not in names], scale, **sizes, device=device
-)
+recipe_pairs, held_out = photographs(recipe, scale)  # as `python -m srlib train` takes them
+held_out = held_out or make_pairs(crops, scale)  # to validate on
+colours = recipe.get("permute_colours", False)
+sampler = PatchSampler(recipe_pairs, scale, permute_colours=colours, **sizes, device=device)
 fields = TrainConfig.__dataclass_fields__
 values = {name: value for name, value in recipe.items() if name in fields}
-config = TrainConfig(**{"validate_every": validate_every} | values)
-folder = Path("runs", "09_training") if profile == "gpu" else None  # None: nothing is kept
+often = {"validate_every": validate_every, "checkpoint_every": checkpoint_every}
+config = TrainConfig(**often | values)
+kept = keep_in or profile == "gpu"
+folder = Path(keep_in or "runs", "09_training", profile) if kept else None
 model = make_recipe_model()
-print(f"{sum(weight.numel() for weight in model.parameters()):,} parameters, {len(images)} images")
+parameters = sum(weight.numel() for weight in model.parameters())
+print(f"{parameters:,} parameters, {len(recipe_pairs)} images")
 
 # %% [markdown]
 # While it trains, the picture below follows: left the loss, right the PSNR of the batches and of
 # the validation. After 1, 2, 4, 8, ... steps the network enlarges a crop of a test photograph, for
-# the slider further down. The clock stands still meanwhile.
+# the slider further down. The clock stands still meanwhile. (Of a training that resumes it shows
+# what follows. The curves further down show all of it; the enlargements of before are lost.)
 #
 # *Predict:* after how many steps is the network better than bicubic interpolation? After how many
 # has it half of what it gains in all?
@@ -751,7 +771,7 @@ print(f"{sum(weight.numel() for weight in model.parameters()):,} parameters, {le
 # %%
 photo = sample_image("coffee")[212:340, 296:424]  # (128, 128, 3)
 (photo_pair,) = make_pairs({"coffee": photo}, scale)
-snapshots = {0: upscale(model, photo_pair.lr)}
+snapshots = {0: upscale(make_recipe_model(), photo_pair.lr)}
 
 
 def snapshot(step, model):
@@ -765,6 +785,8 @@ def validate(model):
     return evaluate(model, held_out, scale, progress=False).loc["mean", "psnr_db"]
 
 
+saved = load_checkpoint(folder / "checkpoints") if folder else None
+print(f"resumes from step {saved.step}, saved in {folder}" if saved else "starts at step 0")
 history = train(
     model, sampler, config, loss=LOSSES[recipe.get("loss", "l1")], folder=folder,
     validate=validate, on_step=snapshot, on_log=LivePlot(),
@@ -886,9 +908,9 @@ if has_set5:
 # ## 8. The full training
 #
 # With a GPU the same cells do the full training: `SRLIB_PROFILE=gpu` (the default where CUDA is
-# there) takes the recipe below. It needs `BSDS500`, which it fetches, and hours. It has a folder:
-# stop it when you like, run the cell again, and it goes on. If you only want to read, set
-# `profile = "cpu"` in the parameters cell.
+# there) takes the recipe below. It needs `BSDS500`, which it fetches, and hours. It has a folder,
+# `runs/09_training`, or `keep_in` if you set it: stop it when you like, run the cell again, and it
+# goes on. For the class minute alone, set `profile = "cpu"` in the parameters cell.
 
 # %%
 both = {name: {key: str(value) for key, value in PROFILES[name].items()} for name in ("cpu", "gpu")}

@@ -1,25 +1,36 @@
 """The command line: ``python -m srlib info | fetch | upscale | evaluate | train``."""
 
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 (said before anything that an older one cannot read)
+    sys.exit(f"error: the course needs Python 3.11 or newer, this is {sys.version.split()[0]}")
+
 import argparse
 import math
-import sys
+import os
 import tempfile
+import textwrap
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import pandas as pd
-import torch
+from srlib import assets, doctor
 
-from srlib import assets
-from srlib.data import load_images, make_pairs
-from srlib.environment import describe
-from srlib.evaluation import evaluate, published_results, upscale
-from srlib.image import MAX_PIXELS, read_image, write_image
-from srlib.models import load_pretrained, pretrained
-from srlib.resample import KERNELS, imresize
-from srlib.train_command import add_parser
+try:
+    import numpy as np
+    import pandas as pd
+    import torch
+
+    from srlib.data import load_images, make_pairs
+    from srlib.evaluation import evaluate, published_results, upscale
+    from srlib.image import MAX_PIXELS, read_image, write_image
+    from srlib.models import load_pretrained, pretrained
+    from srlib.resample import KERNELS, imresize
+    from srlib.train_command import add_parser
+except Exception as error:  # torch or another package is missing or broken: the doctor says what
+    _broken: Exception | None = error
+else:
+    _broken = None
 
 __all__ = ["main"]
 
@@ -33,6 +44,9 @@ _FORMATS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
+    Where the library itself cannot be imported, whatever the command, it shows what is wrong with
+    this machine and how to mend it.
+
     Parameters
     ----------
     arguments : sequence of str, optional
@@ -42,21 +56,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0 if all went well, 1 if something could not be done; the reason is on standard error.
-        Wrong usage ends in SystemExit(2), Ctrl-C returns 130.
+        "info" returns 1 if this machine cannot do the course. Wrong usage ends in SystemExit(2),
+        Ctrl-C returns 130.
     """
+    if _broken:
+        print(f"error: {type(_broken).__name__}: {_broken}", file=sys.stderr)
+        return _examine()
     options = _parser().parse_args(arguments)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = lambda message, *rest: print(f"note: {message}", file=sys.stderr)
-            options.run(options)
+            return options.run(options) or 0
     except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -138,21 +155,29 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _info(options) -> None:
-    """Show what this machine offers to the course, which datasets are here, and the methods."""
-    print("This machine")
-    for name, value in describe().items():
-        print(f"  {name:14} {value}")
-    print("\nDatasets (python -m srlib fetch NAME)")
+def _info(options) -> int:
+    """Show datasets and methods, and say whether this machine can do the course.
+
+    Each problem comes with its remedy. The exit code is 1 if one of them stops the course, else 0.
+    """
+    print("Datasets (python -m srlib fetch NAME)")
     for name, info in assets.datasets().items():
-        print(
-            f"  {name:14} {info.files:5} files {info.bytes / 1e6:8.1f} MB  "
-            f"{info.use:9}  {info.licence}"
-        )
-    print(f"\nPhotographs without a network\n  {', '.join(assets.sample_names())}")
-    print("\nNetworks (python -m srlib upscale --method NAME)")
-    print(pretrained().to_string())
-    print(f"\nInterpolations (python -m srlib upscale --method NAME)\n  {', '.join(KERNELS)}")
+        line = f"  {name:9} {info.files:4} files {info.bytes / 1e6:7.1f} MB  {info.use:9}  "
+        print(line + textwrap.shorten(info.licence, 98 - len(line), placeholder=" ..."))
+    print("Photographs without a network")
+    names = ", ".join(assets.sample_names())
+    print(textwrap.fill(names, 98, initial_indent="  ", subsequent_indent="  "))
+    print("Networks and interpolations (python -m srlib upscale --method NAME)")
+    print(textwrap.indent(pretrained().reset_index().to_string(index=False), "  "))
+    print(f"  {', '.join(KERNELS)}")
+    return _examine()
+
+
+def _examine() -> int:
+    checks = doctor.examine()
+    print("This machine")
+    print(doctor.report(checks, colour=sys.stdout.isatty() and "NO_COLOR" not in os.environ))
+    return int(any(check.stops for check in checks))
 
 
 def _fetch(options) -> None:
@@ -165,7 +190,7 @@ def _fetch(options) -> None:
         print(f"{name}: {assets.fetch(name)}")
 
 
-def _method(options) -> tuple[str, torch.nn.Module | None]:
+def _method(options):
     """Return the name of the method that is asked for, and the network if it is one."""
     scale, name = options.scale, options.method or f"srresnet_x{options.scale:g}"
     if name in KERNELS:
@@ -273,4 +298,6 @@ def _print_published(here, data, scale):
 
 
 if __name__ == "__main__":
+    for stream in (sys.stdout, sys.stderr):  # a folder's name may hold what a terminal cannot show
+        stream.reconfigure(errors="backslashreplace")
     sys.exit(main())

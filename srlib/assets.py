@@ -14,6 +14,7 @@ import os
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
 
 from srlib.download import RemoteFile, obtain
 
@@ -132,7 +133,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     UserWarning
         If a cached file had other content and was downloaded again.
     """
-    files, root = _select(name), _cache_root()
+    files, root = _select(name), cache_root()
     obtain(files, root, progress=progress)
     return root / name
 
@@ -142,16 +143,18 @@ def is_cached(name: str) -> bool:
 
     Looks at names and sizes only. ValueError as for `fetch`.
     """
-    root = _cache_root()
+    root = cache_root()
+    # os.path, because a folder that may not be entered is no error here.
     return all(
-        (root / file.target).is_dir()
+        os.path.isdir(root / file.target)
         if file.is_zip
-        else (root / file.name).is_file() and (root / file.name).stat().st_size == file.bytes
+        else os.path.isfile(root / file.name) and os.path.getsize(root / file.name) == file.bytes
         for file in _select(name)
     )
 
 
-def _cache_root() -> Path:
+def cache_root() -> Path:
+    """Return the folder in which `fetch` keeps its files; it need not exist."""
     if folder := os.environ.get("SRLIB_DATA"):
         return Path(folder).expanduser().absolute()
     if _IN_CLONE:
@@ -159,6 +162,11 @@ def _cache_root() -> Path:
     import pooch
 
     return Path(pooch.os_cache("srlib"))
+
+
+def servers() -> tuple[str, ...]:
+    """Return the names of the computers that `fetch` downloads from."""
+    return tuple(sorted({urlsplit(file.url).hostname for file in _load_registry()}))
 
 
 @functools.cache

@@ -88,14 +88,20 @@ def obtain(files: list[RemoteFile], root: Path, *, progress: bool = True) -> Non
     ------
     FetchError
         If a file cannot be downloaded or has another hash, a zip is unsafe, or `root` cannot be
-        written. Finished files stay, half ones do not.
+        read or written. Finished files stay, half ones do not.
 
     Warns
     -----
     UserWarning
         If a file had other content and was downloaded again.
     """
-    missing = [file for file in files if not _is_right(root, file)]
+    try:
+        missing = [file for file in files if not _is_right(root, file)]
+    except OSError as error:
+        raise FetchError(
+            f"cannot read the cache folder {root}: {error}. Ask its owner to make it readable "
+            "(chmod -R a+rX), or set SRLIB_DATA to another one."
+        ) from error
     if not missing:
         return
     dataset = root / missing[0].name.split("/")[0]
@@ -150,12 +156,16 @@ def _sha256(path: Path) -> str | None:
 def _only_process(dataset: Path):
     from filelock import FileLock, Timeout
 
-    lock = FileLock(dataset / ".lock")  # the system releases it when a process dies
+    # The system releases it when a process dies. Where a file system knows no such locks, newer
+    # versions of filelock warn and take a file's existence for one.
+    lock = FileLock(dataset / ".lock")
     try:
         lock.acquire(timeout=_QUIET_WAIT_S)
     except Timeout:
         print(f"Another process is downloading to {dataset}; waiting for it.")
         lock.acquire()
+    except NotImplementedError as error:  # by older versions of filelock
+        raise OSError(f"it cannot be locked against other processes ({error})") from error
     try:
         yield
     finally:
@@ -208,6 +218,7 @@ def _download(file: RemoteFile, root: Path, scratch: Path, session, count) -> st
         received = 0
         # A compressed transfer would hide a cut: its length says nothing about the file's.
         headers = {"Accept-Encoding": "identity"}
+        os.remove(output)  # pooch made it for this account only; a new one follows the umask
         try:
             with session.get(url, stream=True, timeout=_TIMEOUT_S, headers=headers) as response:
                 response.raise_for_status()

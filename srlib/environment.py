@@ -1,14 +1,18 @@
-"""What this machine is, and how much work a notebook should do on it."""
+"""What this machine is, and how much work a notebook should do on it.
+
+Torch is imported where it is asked, because `srlib.doctor` has to work without it.
+"""
 
 import os
-import platform
-from importlib import metadata
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
 
-import torch
-
-__all__ = ["active_profile", "by_profile", "describe"]
+__all__ = ["active_profile", "by_profile", "describe", "memory", "nvidia_gpu"]
 
 _PROFILES = ("ci", "cpu", "gpu")
+_OWN_CGROUPS, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def active_profile() -> str:
@@ -22,6 +26,8 @@ def active_profile() -> str:
     ValueError
         If ``SRLIB_PROFILE`` holds anything else.
     """
+    import torch
+
     profile = os.environ.get("SRLIB_PROFILE") or ("gpu" if torch.cuda.is_available() else "cpu")
     if profile not in _PROFILES:
         raise ValueError(f"SRLIB_PROFILE must be one of {', '.join(_PROFILES)}, got {profile!r}")
@@ -34,38 +40,64 @@ def by_profile(*, ci, cpu, gpu):
 
 
 def describe() -> dict[str, str]:
-    """Describe this machine as far as the course depends on it.
+    """Describe what computes here: the processor ("CPU") and the "GPU", a line for each."""
+    import torch
 
-    Returns
-    -------
-    dict
-        Python, operating system, processor cores, memory, GPU, package versions, profile.
+    gpu = "none that torch can use"
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        gpu = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    cores, threads = os.cpu_count(), torch.get_num_threads()
+    return {"CPU": f"{cores} cores, torch uses {threads} threads", "GPU": gpu}
+
+
+def memory() -> tuple[int, int]:
+    """Return (total, free) bytes of main memory that this process may use.
+
+    The limits of a container count, which the system's own numbers leave out.
     """
-    report = {
-        "Python": platform.python_version(),
-        "System": f"{platform.system()} {platform.machine()}",
-        "CPU": f"{os.cpu_count()} cores, torch uses {torch.get_num_threads()} threads",
-        "Memory": _memory(),
-        "GPU": _gpu(),
-    }
-    for package in ("torch", "numpy", "scikit-image", "pillow", "jupyterlab", "ipywidgets"):
-        try:
-            report[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            report[package] = "not installed"
-    report["Profile"] = active_profile()
-    return report
+    import psutil
+
+    system = psutil.virtual_memory()
+    total, free = system.total, system.available
+    for limit, used in _container_limits():
+        total, free = min(total, limit), min(free, limit - used)
+    return total, max(free, 0)
 
 
-def _memory() -> str:
-    try:
-        return f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.1f} GiB"
-    except (AttributeError, ValueError):  # Windows has no sysconf
-        return "unknown"
+def _container_limits() -> Iterator[tuple[int, int]]:
+    """Yield (limit, used) in bytes for each control group around this process; Linux only."""
+    if not _OWN_CGROUPS.is_file():
+        return
+    for line in _OWN_CGROUPS.read_text().splitlines():
+        _, controllers, group = line.split(":", 2)
+        if controllers == "memory":  # version 1
+            top, names = _CGROUPS / "memory", ("memory.limit_in_bytes", "memory.usage_in_bytes")
+        elif not controllers:  # version 2
+            top, names = _CGROUPS, ("memory.max", "memory.current")
+        else:
+            continue
+        group = top / group.lstrip("/")
+        # Inside a container the group's own folder may be what is mounted at the top.
+        for folder in (place for place in (group, *group.parents) if place.is_relative_to(top)):
+            try:
+                limit, used = ((folder / name).read_text().strip() for name in names)
+                lines = (folder / "memory.stat").read_text().splitlines()
+            except OSError:
+                continue
+            statistics = dict(line.split() for line in lines if line)
+            # Files that were read count as used, but make room when it is needed.
+            unused = statistics.get("total_inactive_file") or statistics.get("inactive_file", 0)
+            if limit != "max":
+                yield int(limit), int(used) - int(unused)
 
 
-def _gpu() -> str:
-    if not torch.cuda.is_available():
-        return "none that torch can use"
-    properties = torch.cuda.get_device_properties(0)
-    return f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+def nvidia_gpu() -> str:
+    """Name the NVIDIA GPU of this machine, whether torch can use it or not; "" if there is none."""
+    if program := shutil.which("nvidia-smi"):
+        query = [program, "--query-gpu=name,driver_version", "--format=csv,noheader"]
+        result = subprocess.run(query, capture_output=True, text=True, timeout=20)
+        if result.returncode == 0 and result.stdout.strip():
+            name, _, driver = result.stdout.splitlines()[0].partition(", ")
+            return f"{name}, driver {driver}"
+    return "an NVIDIA GPU" if any(Path("/proc/driver/nvidia/gpus").glob("*")) else ""

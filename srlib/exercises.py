@@ -3,7 +3,6 @@
 import difflib
 import os
 from collections.abc import Callable
-from typing import Any
 
 import pandas as pd
 
@@ -27,7 +26,7 @@ from srlib import (
 )
 from srlib.grading import Exercise, grade
 
-__all__ = ["check", "hint", "list_exercises"]
+__all__ = ["check", "get_exercise", "hint", "list_exercises", "points"]
 
 _NOTEBOOKS = (
     exercises_00,
@@ -75,7 +74,7 @@ def check(exercise_id: str, answer: Callable) -> Callable:
     AssertionError
         If the answer is not right and the environment variable ``SRLIB_STRICT`` is 1.
     """
-    exercise = _find(exercise_id)
+    exercise = get_exercise(exercise_id)
     label = f"{exercise.id} {exercise.title}"
     if answer is exercise.reference:
         # Whoever runs the check cell again alone has not solved it by that.
@@ -116,7 +115,7 @@ def hint(exercise_id: str) -> None:
     ValueError
         If there is no such exercise.
     """
-    exercise = _find(exercise_id)
+    exercise = get_exercise(exercise_id)
     shown = _hints_shown.get(exercise.id, 0)
     count = len(exercise.hints)
     text = f"{exercise.id} {exercise.title}, hint {shown + 1} of {count}: {exercise.hints[shown]}"
@@ -138,7 +137,42 @@ def list_exercises() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "title", "hints"]).set_index("id")
 
 
-def _find(exercise_id: Any) -> Exercise:
+def points(exercise_id: str, answer: Callable, *, seed: int, time_limit_s: float = 10.0) -> int:
+    """Count the points of an answer, for grading: one for each case that is right twice.
+
+    Parameters
+    ----------
+    exercise_id
+        Like ``"03.1"``.
+    answer
+        The learner's function.
+    seed
+        Chooses the other numbers of the second time; see `srlib.grading.Exercise.twins`.
+    time_limit_s
+        Seconds that the answer may take for each of the two times.
+
+    Returns
+    -------
+    int
+        From 0 to the number of cases; 0 for the reference that `check` hands on.
+
+    Raises
+    ------
+    ValueError
+        If there is no such exercise.
+    """
+    exercise = get_exercise(exercise_id)
+    if answer is exercise.reference:
+        return 0
+    right = []
+    for cases in (exercise.cases(), exercise.twins(seed)):
+        outcomes = exercise.attempt(answer, cases, time_limit_s=time_limit_s)
+        right.append(exercise.judge(cases, outcomes).right)
+    return sum(map(all, zip(*right, strict=False)))
+
+
+def get_exercise(exercise_id: str) -> Exercise:
+    """Return an exercise by its id, like ``"03.1"``; raise ValueError if there is none."""
     if isinstance(exercise_id, str) and exercise_id in _EXERCISES:
         return _EXERCISES[exercise_id]
     closest = difflib.get_close_matches(str(exercise_id), _EXERCISES, n=1)

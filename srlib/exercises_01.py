@@ -115,6 +115,10 @@ _APPARENT_FREQUENCY = Exercise(
         Case("far above", (38.0, 10.0)),
         Case("many frequencies", (np.linspace(0, 40, 33), 16.0)),
     ),
+    redraw=lambda random: (
+        *((random.uniform(*bounds), 9.0) for bounds in ((1, 4), (5, 8), (9.5, 13), (30, 60))),
+        (random.permutation(np.linspace(0, 40, 33)), 17.0),
+    ),
     mistakes=(
         Mistake(
             lambda frequency, sampling_rate: np.mod(frequency, sampling_rate),

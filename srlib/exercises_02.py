@@ -92,6 +92,7 @@ _SOURCE_POSITIONS = Exercise(
         Case("shrinking by 4", (5, 1 / 4)),
         Case("scale 1 changes nothing", (4, 1)),
     ),
+    redraw=lambda random: tuple((int(random.integers(10, 30)), s) for s in (2, 3, 1 / 4, 1)),
     mistakes=(
         Mistake(
             lambda out_size, scale: np.arange(out_size) / scale,

@@ -186,6 +186,10 @@ _COUNT_PARAMETERS = Exercise(
         Case("four layers", ([3, 16, 32, 16, 3], 3)),
         Case("1x1", ([7, 5, 2], 1)),
     ),
+    redraw=lambda random: tuple(
+        (random.integers(2, 33, count).tolist(), size)
+        for count, size in ((2, 3), (3, 5), (5, 3), (3, 1))
+    ),
     mistakes=(
         Mistake(
             lambda widths, kernel_size: _count_with(widths, kernel_size, lambda b, a, k: b * a * k),

@@ -246,6 +246,16 @@ def _output_padding(size, kernel_size, stride, padding):
     return (size + 2 * padding - kernel_size) % stride
 
 
+_SAME_SIZE = (  # size, kernel_size, stride, padding
+    (7, 3, 2, 1),
+    (8, 3, 2, 1),
+    (9, 4, 2, 1),
+    (12, 5, 3, 1),
+    (13, 5, 3, 2),
+    (14, 7, 4, 1),
+    (10, 3, 1, 1),
+)
+
 _OUTPUT_PADDING = Exercise(
     id="06.3",
     title="back to the same size",
@@ -253,15 +263,11 @@ _OUTPUT_PADDING = Exercise(
     tolerance=0,
     cases=lambda: tuple(
         Case(f"size {size}, kernel {kernel}, stride {stride}", (size, kernel, stride, padding))
-        for size, kernel, stride, padding in (
-            (7, 3, 2, 1),
-            (8, 3, 2, 1),
-            (9, 4, 2, 1),
-            (12, 5, 3, 1),
-            (13, 5, 3, 2),
-            (14, 7, 4, 1),
-            (10, 3, 1, 1),
-        )
+        for size, kernel, stride, padding in _SAME_SIZE
+    ),
+    redraw=lambda random: tuple(  # sizes that leave another rest, where the stride allows it
+        (int(size + 1 + stride * random.integers(3, 9)), kernel, stride, padding)
+        for size, kernel, stride, padding in _SAME_SIZE
     ),
     mistakes=(
         Mistake(

@@ -273,6 +273,13 @@ _COUNT_MACS = Exercise(
         Case("x4, deconvolution", (64, 16, 4, "deconv")),
         Case("x4, sub-pixel", (64, 16, 4, "pixel_shuffle")),
     ),
+    redraw=lambda random: tuple(
+        (int(random.integers(20, 60)), int(random.integers(4, 16)), scale, kind)
+        for scale, kind in (
+            *((2, "deconv"), (2, "pixel_shuffle"), (3, "deconv")),
+            *((4, "deconv"), (4, "pixel_shuffle")),
+        )
+    ),
     mistakes=(
         Mistake(
             _count_mistake(grows=False),

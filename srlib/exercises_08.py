@@ -288,6 +288,10 @@ _PIXEL_INDEX = Exercise(
         Case("a later photograph", (350, 24, 7, 3, 4)),
         Case("one pixel", (100, 8, 4, 6, 1)),
     ),
+    redraw=lambda random: tuple(
+        (start, int(random.integers(12, 30)), top, left, size)
+        for start, top, left, size in ((0, 0, 0, 4), (0, 3, 6, 3), (410, 5, 2, 4), (90, 6, 4, 1))
+    ),
     mistakes=(
         Mistake(
             _row_after_row,

@@ -174,6 +174,11 @@ _LEARNING_RATE_AT = Exercise(
         Case(f"step {step} of 100, {warmup} of them warm-up", (step, 100, warmup, 2e-3))
         for step, warmup in ((30, 20), (75, 20), (5, 20), (20, 20), (0, 20), (40, 0), (100, 20))
     ),
+    redraw=lambda random: tuple(
+        (min(step, steps), steps, warmup, random.uniform(1e-3, 1e-2))
+        for steps in (int(random.integers(120, 300)),)
+        for step, warmup in ((50, 30), (90, 30), (7, 30), (30, 30), (0, 30), (60, 0), (999, 30))
+    ),
     mistakes=(
         Mistake(
             lambda step, steps, warmup_steps, highest: highest * _half_cosine(step / steps),

@@ -73,6 +73,10 @@ _OUTPUT_GRID = Exercise(
         Case("a scale that leaves a rest", (4, 7, 3.3)),
         Case("scale 1", (3, 2, 1)),
     ),
+    redraw=lambda random: tuple(
+        (int(random.integers(6, 10)), int(random.integers(3, 10)), scale)
+        for scale in (2, 2.5, 3.3, 1)
+    ),
     tolerance=1e-5,
     mistakes=(
         Mistake(
@@ -194,6 +198,10 @@ _TILE_SPANS = Exercise(
         Case("a halo as wide as the tile", (10, 3, 3)),
         Case("one tile, larger than the image", (5, 8, 2)),
         Case("no halo", (7, 3, 0)),
+    ),
+    redraw=lambda random: tuple(
+        (tile * int(random.integers(4, 9)) + rest if rest < tile else 6, tile, halo)
+        for tile, rest, halo in ((4, 3, 1), (4, 0, 2), (3, 1, 3), (9, 9, 2), (3, 1, 0))
     ),
     mistakes=(
         Mistake(

@@ -209,6 +209,16 @@ _PHASE_CORRELATION = Exercise(
         Case("brighter on one side", _windows(32, 32, 5, -3, seed=3, slope=12.0)),
         Case("no motion", _windows(24, 28, 0, 0, seed=4)),
     ),
+    redraw=lambda random: tuple(
+        _windows(height, width, *(sign * random.integers(1, 7, 2)), random.integers(1e6), slope)
+        for height, width, sign, slope in (
+            (32, 40, (1, 1), 0.0),
+            (32, 40, (-1, -1), 0.0),
+            (36, 30, (-1, 1), 0.0),
+            (32, 32, (1, -1), 12.0),
+            (24, 28, (0, 0), 0.0),
+        )
+    ),
     mistakes=(
         Mistake(
             lambda reference, moving: _whole_pixel_shift(moving, reference),

@@ -1,6 +1,7 @@
 """How a learner's answer to an exercise is compared with the reference, and what is said about it.
 
 `grade` runs both on the same small cases. It prints nothing and lets no error of the answer out.
+Its two halves, `Exercise.attempt` and `Exercise.judge`, can run in different processes.
 """
 
 import inspect
@@ -8,13 +9,16 @@ import sysconfig
 import textwrap
 import time
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from srlib.comparison import describe, difference
-from srlib.safe_call import Outcome, TimeUp, safe_call
+from srlib.exercise_inputs import shuffle
+from srlib.safe_call import Misfit, NotAttempted, Outcome, TimeUp, safe_call
 
 __all__ = ["Case", "Exercise", "Mistake", "Verdict", "grade"]
 
@@ -50,6 +54,19 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Verdict:
+    """What was found: the status, and for a learner what is wrong (empty if passed).
+
+    `right` tells of each case that was tried whether it was right; it is empty where the function
+    could not be tried.
+    """
+
+    status: Literal["passed", "failed", "not attempted"]
+    message: str = ""
+    right: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True)
 class Exercise:
     """A function to write, and all that is needed to check it.
 
@@ -71,6 +88,9 @@ class Exercise:
     tolerance
         Largest absolute difference of two numbers that count as equal; see
         `srlib.comparison.difference`.
+    redraw
+        Makes other arguments for each case, in their order, from a random generator: those that
+        `twins` uses. None shuffles the values of arrays, which needs no code.
     """
 
     id: str
@@ -80,14 +100,75 @@ class Exercise:
     mistakes: tuple[Mistake, ...]
     hints: tuple[str, ...]
     tolerance: float = 1e-6
+    redraw: Callable[[np.random.Generator], tuple[tuple, ...]] | None = None
 
+    def twins(self, seed: int) -> tuple[Case, ...]:
+        """Make a case for each one of `cases`, with other numbers.
 
-@dataclass(frozen=True)
-class Verdict:
-    """What `grade` found: the status, and for a learner what is wrong (empty if passed)."""
+        A grade that asks for both cannot be had by writing down the results of the first.
+        """
+        random = np.random.default_rng([seed, *self.id.encode()])
+        cases = self.cases()
+        if self.redraw is not None:
+            redrawn = zip(cases, self.redraw(random), strict=True)
+            return tuple(replace(case, arguments=arguments) for case, arguments in redrawn)
+        return tuple(
+            Case(case.name, shuffle(case.arguments, random), shuffle(case.keywords, random))
+            for case in cases
+        )
 
-    status: Literal["passed", "failed", "not attempted"]
-    message: str = ""
+    def attempt(
+        self, answer: Any, cases: Iterable[Case], *, time_limit_s: float | None = None
+    ) -> Iterator[Outcome]:
+        """Call an answer with each case, with its own inputs, the same random state, no warnings.
+
+        Yields
+        ------
+        Outcome
+            One for each case. Its error is a `Misfit` where the answer cannot be called like the
+            reference, `NotAttempted` where it is the stub, `TimeUp` where `time_limit_s` for all
+            cases together is over. These three are the last ones.
+        """
+        if not callable(answer):
+            text = f"Pass the function itself, without calling it. This is {describe(answer)}."
+            yield Outcome(error=Misfit(text))
+            return
+        for case in cases:
+            if misfit := _misfit(answer, self.reference, case):
+                yield Outcome(error=Misfit(misfit))
+                return
+            started = time.perf_counter()
+            outcome = _call(answer, case, time_limit_s)
+            if time_limit_s is not None:
+                time_limit_s -= time.perf_counter() - started
+            if _is_stub(outcome.error):
+                outcome = Outcome(error=NotAttempted("raise NotImplementedError"))
+            yield outcome
+            if isinstance(outcome.error, (NotAttempted, TimeUp)):
+                return
+
+    def judge(self, cases: Iterable[Case], outcomes: Iterable[Outcome]) -> Verdict:
+        """Compare what `attempt` came back with, for the same cases, with the reference."""
+        trials, right = [], []
+        for case, outcome in zip(cases, outcomes, strict=False):
+            if isinstance(outcome.error, Misfit):
+                return Verdict("failed", str(outcome.error))
+            if isinstance(outcome.error, NotAttempted):
+                return Verdict("not attempted", "The function still raises NotImplementedError.")
+            expected = _call(self.reference, case)
+            problem = _problem(outcome, expected, case, self)
+            trials.append(_Trial(case, expected, outcome, problem))
+            right.append(not problem)
+        first = next((trial for trial in trials if trial.problem), None)
+        if first is None:
+            return Verdict("passed", right=tuple(right))
+        explained = (m.message + "\n" for m in self.mistakes if _explains(m, trials, self))
+        return Verdict(
+            "failed",
+            f"{next(explained, '')}Case '{first.case.name}': {first.problem}\n"
+            f"The arguments were: {_describe_inputs(first.case, self.reference)}.",
+            tuple(right),
+        )
 
 
 @dataclass(frozen=True)
@@ -125,34 +206,8 @@ def grade(exercise: Exercise, answer: Any, *, time_limit_s: float = 10.0) -> Ver
     KeyboardInterrupt
         If the user interrupts the answer.
     """
-    if not callable(answer):
-        return Verdict(
-            "failed", f"Pass the function itself, without calling it. This is {describe(answer)}."
-        )
-    trials = []
-    time_left = time_limit_s
-    for case in exercise.cases():
-        if misfit := _misfit(answer, exercise.reference, case):
-            return Verdict("failed", misfit)
-        expected = _call(exercise.reference, case)
-        started = time.perf_counter()
-        outcome = _call(answer, case, time_left)
-        time_left -= time.perf_counter() - started
-        if _is_stub(outcome.error):
-            return Verdict("not attempted", "The function still raises NotImplementedError.")
-        problem = _problem(outcome, expected, case, exercise)
-        trials.append(_Trial(case, expected, outcome, problem))
-        if isinstance(outcome.error, TimeUp):
-            break
-    first = next((trial for trial in trials if trial.problem), None)
-    if first is None:
-        return Verdict("passed")
-    explained = (m.message + "\n" for m in exercise.mistakes if _explains(m, trials, exercise))
-    return Verdict(
-        "failed",
-        f"{next(explained, '')}Case '{first.case.name}': {first.problem}\n"
-        f"The arguments were: {_describe_inputs(first.case, exercise.reference)}.",
-    )
+    cases = exercise.cases()
+    return exercise.judge(cases, exercise.attempt(answer, cases, time_limit_s=time_limit_s))
 
 
 def _call(function: Callable, case: Case, limit_s: float | None = None) -> Outcome:

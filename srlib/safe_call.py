@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["Outcome", "TimeUp", "safe_call"]
+__all__ = ["Misfit", "NotAttempted", "Outcome", "TimeUp", "safe_call"]
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,14 @@ class Outcome:
     value: Any = None
     error: BaseException | None = None
     changed: tuple[int | str, ...] = ()
+
+
+class Misfit(Exception):
+    """Stands for an outcome where the function could not be called; its text says why."""
+
+
+class NotAttempted(Exception):
+    """Stands for the outcome of a function that nobody has written yet."""
 
 
 class TimeUp(BaseException):

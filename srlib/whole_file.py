@@ -12,7 +12,8 @@ __all__ = ["whole_file"]
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """Give a ``with`` block a place to write to, which replaces `path` if nothing goes wrong.
 
-    The place is beside `path`, with the ending .part. It is removed where the block raises.
+    The place is beside `path`, with the ending .part. It is removed where the block raises. Who
+    may read the file follows the umask, whatever the block's writer thinks.
 
     Parameters
     ----------
@@ -22,11 +23,15 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If it cannot be renamed.
+        If it cannot be made or renamed.
     """
     partial = Path(path).with_suffix(".part")
+    partial.unlink(missing_ok=True)
+    partial.touch()
+    mode = partial.stat().st_mode
     try:
         yield partial
+        partial.chmod(mode)  # safetensors would keep it from the rest of a class
         os.replace(partial, path)
     except BaseException:
         with contextlib.suppress(OSError):

@@ -102,16 +102,20 @@ class PhotoPicker(ipywidgets.VBox):
     def _load(self, change):
         if not change.new:
             return
-        (file,) = change.new
         # Emptied, so that the same file can come again, and is not kept in the notebook.
-        self.upload.value = ()
+        if isinstance(change.new, dict):  # ipywidgets 7, which Colab has
+            ((name, file),) = change.new.items()
+            self.upload.data, self.upload.metadata = [], []
+        else:
+            (file,), name = change.new, change.new[0]["name"]
+        self.upload.set_trait("value", type(change.new)())
         source = io.BytesIO(file["content"])
-        source.name = file["name"]
+        source.name = name
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UserWarning)
                 image = read_image(source)
-            self._take(file["name"], image, *(str(warning.message) for warning in caught))
+            self._take(name, image, *(str(warning.message) for warning in caught))
         except ValueError as error:
             self._say(str(error))
         else:

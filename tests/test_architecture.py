@@ -22,6 +22,8 @@ FLOORS = [
     {"evaluation", "models", "training"} | {f"exercises_{number:02}" for number in range(16)},
     {"figures", "diagrams", "exercises", "train_command"},
     {"widgets"},
+    {"examination"},
+    {"doctor"},
     {"__main__"},
 ]
 FLOOR = {name: number for number, floor in enumerate(FLOORS) for name in floor}

@@ -7,7 +7,6 @@ import json
 import ntpath
 import os
 import posixpath
-import random
 import re
 import signal
 import socket
@@ -17,14 +16,22 @@ import sys
 import threading
 import time
 import zipfile
-from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
 import tqdm.auto
+from file_server import (
+    Server,
+    assert_nothing_half,
+    bytes_of,
+    cut_off,
+    images_in,
+    make_zip,
+    run_fetch,
+    trickle,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -34,84 +41,10 @@ from srlib.download import FetchError, RemoteFile
 REPOSITORY = Path(assets.__file__).parent.parent
 
 
-class Server:
-    """Answers each address with its list of answers, one a request, the last one for ever."""
-
-    def __init__(self):
-        self.answers, self.hits = {}, Counter()
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self):
-                outer.hits[self.path] += 1
-                answers = outer.answers[self.path]
-                answer = answers[min(outer.hits[self.path], len(answers)) - 1]
-                if isinstance(answer, int):
-                    self.send_error(answer)
-                elif isinstance(answer, bytes):
-                    self.send(answer, len(answer))
-                else:
-                    answer(self)
-
-            def send(self, body, length):
-                self.send_response(200)
-                self.send_header("Content-Length", str(length))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *args):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.http.daemon_threads = True
-        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self):
-        self.http.shutdown()
-        self.http.server_close()
-
-    def serve(self, name, content, *answers) -> RemoteFile:
-        """Register a file whose right content is `content`; by default the server sends it."""
-        self.answers[f"/{name}"] = answers or (content,)
-        url = f"http://127.0.0.1:{self.http.server_port}/{name}"
-        return RemoteFile(name, url, hashlib.sha256(content).hexdigest(), len(content))
-
-
-def cut_off(content):
-    """Promise the whole content, send half of it and hang up."""
-    return lambda handler: handler.send(content[: len(content) // 2], len(content))
-
-
-def trickle(handler):
-    """Send slowly and for long; the limit only keeps a failing test from hanging."""
-    try:
-        handler.send(b"", 1_000_000_000)
-        for _ in range(500):
-            time.sleep(0.02)
-            handler.wfile.write(bytes(2000))
-    except OSError:  # the client has gone
-        pass
-
-
-def bytes_of(seed, size=1000):
-    return random.Random(seed).randbytes(size)
-
-
 def snapshot(folder):
     """Everything that writing to a folder would change."""
     entries = [folder, *folder.rglob("*")]
     return {p: (p.stat().st_mtime_ns, p.stat().st_size, p.stat().st_mode) for p in entries}
-
-
-def images_in(folder):
-    """The files that a user of the folder sees; the lock file is hidden."""
-    paths = (path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
-
-
-def assert_nothing_half(cache, *right):
-    assert images_in(cache) == dict(right)
-    assert not list(cache.rglob(".partial"))
 
 
 @pytest.fixture
@@ -145,22 +78,6 @@ def block_network(monkeypatch):
 @pytest.fixture
 def no_network(monkeypatch):
     block_network(monkeypatch)
-
-
-def run_fetch(files, name, cache, **options):
-    """Start `fetch` in a process of its own."""
-    rows = [(file.name, file.url, file.sha256, file.bytes) for file in files]
-    program = (
-        "import signal\n"
-        "from srlib import assets, download\n"
-        # A shell that starts the tests in the background leaves Ctrl-C ignored.
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        f"assets._load_registry = lambda: [download.RemoteFile(*row) for row in {rows!r}]\n"
-        f"print(assets.fetch({name!r}, progress=False))"
-    )
-    environment = {**os.environ, "SRLIB_DATA": str(cache), "PYTHONPATH": str(REPOSITORY)}
-    command = [sys.executable, "-W", "error", "-c", program]
-    return subprocess.Popen(command, env=environment, text=True, **options)
 
 
 # --- what the repository states ---------------------------------------------------------------
@@ -218,7 +135,7 @@ def test_an_installed_package_finds_its_files_and_another_cache(tmp_path):
     program = (
         "from srlib import assets\n"
         "print(assets.data_file('registry.csv'))\n"
-        "print(assets._cache_root())\n"
+        "print(assets.cache_root())\n"
         "print(assets.datasets()['Set5'].files)"
     )
     environment = {
@@ -242,11 +159,11 @@ def test_an_installed_package_finds_its_files_and_another_cache(tmp_path):
 
 def test_the_cache_folder(monkeypatch):
     monkeypatch.delenv("SRLIB_DATA", raising=False)
-    assert assets._cache_root() == REPOSITORY / "data" / "cache"
+    assert assets.cache_root() == REPOSITORY / "data" / "cache"
     monkeypatch.setenv("SRLIB_DATA", "~/pictures")
-    assert assets._cache_root() == Path.home() / "pictures"
+    assert assets.cache_root() == Path.home() / "pictures"
     monkeypatch.setenv("SRLIB_DATA", "pictures")
-    assert assets._cache_root() == Path.cwd() / "pictures"
+    assert assets.cache_root() == Path.cwd() / "pictures"
 
 
 # --- photographs inside scikit-image ----------------------------------------------------------
@@ -515,27 +432,6 @@ def test_the_shared_copy_serves_as_it_is(shared_data, name, no_network, monkeypa
         assert (shared_data / file.name).stat().st_size == file.bytes
 
 
-def test_eight_processes_download_each_file_once(server, cache):
-    contents = {f"Set5/{i}.png": bytes_of(i) for i in range(6)}
-
-    def slowly(content):
-        def answer(handler):
-            time.sleep(0.3)
-            handler.send(content, len(content))
-
-        return answer
-
-    files = [server.serve(name, content, slowly(content)) for name, content in contents.items()]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    processes = [run_fetch(files, "Set5", cache, **pipes) for _ in range(8)]
-    for process in processes:
-        output, errors = process.communicate(timeout=60)
-        assert process.returncode == 0, errors
-        assert output.splitlines()[-1] == str(cache / "Set5")
-    assert server.hits == {f"/{name}": 1 for name in contents}
-    assert_nothing_half(cache, *contents.items())
-
-
 def test_waiting_for_another_process_is_said(server, cache, registry, monkeypatch, capsys):
     from filelock import FileLock
 
@@ -559,14 +455,6 @@ def test_waiting_for_another_process_is_said(server, cache, registry, monkeypatc
 
 
 # --- zips -------------------------------------------------------------------------------------
-
-
-def make_zip(members) -> bytes:
-    with io.BytesIO() as buffer:
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-            for member, content in members:
-                archive.writestr(member, content)
-        return buffer.getvalue()
 
 
 IMAGES = {"0801.png": bytes_of(1), "0802.png": bytes_of(2)}

@@ -195,12 +195,16 @@ def test_help(command, capsys):
     assert len(capsys.readouterr().out.splitlines()) >= 5
 
 
-def test_info_names_machine_datasets_and_methods(capsys):
+def test_info_names_machine_datasets_and_methods_on_one_screen(monkeypatch, capsys):
+    monkeypatch.setattr("srlib.assets.servers", lambda: ())
     assert main(["info"]) == 0
     text = capsys.readouterr().out
-    words = ("Python", "torch", "Set5", "DIV2K", "chelsea", "bicubic", "Profile")
+    words = ("Python", "torch", "memory", "cache", "Set5", "DIV2K", "chelsea", "bicubic", "profile")
     for word in (*words, *pretrained().index):
         assert word in text
+    lines = text.splitlines()
+    assert len(lines) <= 45 and max(map(len, lines)) <= 100
+    assert lines[-1].startswith("This machine can do the course.")
 
 
 def test_evaluate_prints_and_writes_the_table(shared_data, monkeypatch, tmp_path, capsys):

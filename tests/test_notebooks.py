@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -82,7 +83,10 @@ def course(tmp_path: Path) -> Path:
     """Write a scratch course: one script, and the least that its setup cell imports."""
     files = {
         "solutions/90_doubling.py": SCRIPT,
-        "pyproject.toml": "[project]\ndependencies = ['torch>=2.6', 'nbformat']\n",
+        "pyproject.toml": (
+            "[project]\ndependencies = ['torch>=2.6', 'nbformat']\n"
+            "optional-dependencies.notebooks = ['jupytext']\n"
+        ),
         "srlib/__init__.py": "",
         "srlib/course.mplstyle": "figure.dpi: 80\n",
         "srlib/environment.py": "import os\nactive_profile = lambda: os.environ['SRLIB_PROFILE']\n",
@@ -230,8 +234,7 @@ def test_badge_and_clone_follow_the_setting(course):
     link = "https://colab.research.google.com/github/owner/name/blob/v1/notebooks/90_doubling.ipynb"
     assert title.source.startswith("# Doubling\n\n[![Open in Colab](")
     assert title.source.count(f"]({link})\n\nWhat it is about.") == 1
-    assert "https://github.com/owner/name.git" in setup.source
-    assert "--branch=v1" in setup.source
+    assert 'repository, ref = "owner/name", "v1"' in setup.source
 
 
 def test_a_badge_replaces_the_one_before(course):
@@ -247,7 +250,9 @@ def test_a_badge_replaces_the_one_before(course):
 def test_a_repository_that_is_no_repository_is_refused(course, capsys):
     set_repository(course, "https://example.org/x")
     assert run_tool(course) == 1
-    assert "got 'https://example.org/x'" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert error.startswith("pyproject.toml: repository must be 'owner/name' on GitHub, got 'https")
+    assert error.count("\n") == 1
 
 
 @pytest.mark.parametrize("repository", ["", "owner/name"])
@@ -260,8 +265,14 @@ def test_setup_cell_is_readable_code(course, repository):
 
 def run_setup(course: Path, folder: Path, **environment: str) -> subprocess.CompletedProcess:
     """Run the setup cell in a Python that has no srlib of its own."""
-    hide = "import importlib.util\nimportlib.util.find_spec = lambda name: None\n"
-    code = f"{hide}{tool.setup_cell(course)[0]}\nimport srlib\nprint(srlib.__file__)"
+    hide = (
+        "import sys, pathlib\n"
+        "own = [p for p in sys.path if pathlib.Path(p, 'srlib', '__init__.py').exists()]\n"
+        "sys.path = [p for p in sys.path if p not in own]\n"
+    )
+    code = f"{hide}{tool.setup_cell(course)[0]}\nimport srlib\nprint(srlib.__file__, flush=True)"
+    code += "\nimport subprocess\n"
+    code += "subprocess.run([sys.executable, '-c', 'import srlib; print(srlib.__file__)'])"
     environment = os.environ | {"SRLIB_PROFILE": "ci", "MPLBACKEND": "agg"} | environment
     command = [sys.executable, "-c", code]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
@@ -274,7 +285,7 @@ def test_setup_cell_finds_the_checkout_around_it(course):
     done = run_setup(course, folder)
     assert done.returncode == 0, done.stderr
     version = sys.version.split()[0]
-    line, file = done.stdout.splitlines()
+    line, file, _ = done.stdout.splitlines()
     assert line == f"Python {version}, torch 2.6, CPU, profile ci"
     assert Path(file) == course / "srlib" / "__init__.py"
 
@@ -286,10 +297,12 @@ def test_setup_cell_says_what_to_do_where_there_is_no_checkout(course, tmp_path_
 
 
 @pytest.mark.slow
-def test_setup_cell_clones_the_repository_and_never_installs_torch(course, tmp_path_factory):
-    set_repository(course, "owner/name", "trunk")
+def test_setup_cell_clones_the_repository_once(course, tmp_path_factory):
+    (course / "tools").mkdir()
+    shutil.copy(TOOL.parent / "install_missing.py", course / "tools")
+    set_repository(course, "owner/name", "term/1")
     git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.org", "-C", str(course)]
-    for arguments in (["init", "-q", "-b", "trunk"], ["add", "."], ["commit", "-q", "-m", "x"]):
+    for arguments in (["init", "-q", "-b", "term/1"], ["add", "."], ["commit", "-q", "-m", "x"]):
         subprocess.run(git + arguments, check=True)
     environment = {
         "GIT_CONFIG_COUNT": "1",  # answers for github.com, so that no network is needed
@@ -298,15 +311,17 @@ def test_setup_cell_clones_the_repository_and_never_installs_torch(course, tmp_p
         "PIP_NO_INDEX": "1",
     }
     empty = tmp_path_factory.mktemp("colab")
-    done = run_setup(course, empty, **environment)
-    assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.splitlines()[-1]) == empty / "course" / "srlib" / "__init__.py"
-
-    project = empty / "course" / "pyproject.toml"
-    project.write_text(project.read_text().replace("'nbformat'", "'no-such-package>=1'"))
-    done = run_setup(course, empty, **environment)
-    assert done.returncode == 1
-    assert "'--no-deps', 'no-such-package>=1']' returned" in done.stderr
+    (empty / "srlib").mkdir()  # a mere folder is no package
+    clone = empty / "owner-name-term-1"
+    for said in (f"Cloned https://github.com/owner/name.git at term/1 into {clone}",
+                 f"The course is in {clone}"):  # fmt: skip
+        done = run_setup(course, empty, **environment)
+        assert done.returncode == 0, done.stderr
+        first, second, versions, place, child = done.stdout.splitlines()
+        assert (first, second) == (said, "No package is missing")
+        assert versions.endswith("torch 2.6, CPU, profile ci")
+        assert place == child == str(clone / "srlib" / "__init__.py")
+        assert sorted(path.name for path in empty.iterdir()) == [clone.name, "srlib"]
 
 
 def test_outputs_stay_while_the_code_is_the_same(course, capsys):

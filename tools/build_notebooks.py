@@ -46,7 +46,8 @@ import importlib.util
 import sys
 from pathlib import Path
 
-if importlib.util.find_spec("srlib") is None:
+found = importlib.util.find_spec("srlib")
+if found is None or found.origin is None:  # None: a mere folder of that name
     places = [Path.cwd(), *Path.cwd().parents]
     courses = [p for p in places if (p / "srlib").is_dir() and (p / "pyproject.toml").is_file()]
     if not courses:
@@ -68,29 +69,39 @@ NOWHERE = """\
             "srlib was not found: open this notebook inside a copy of the course's repository."
         )"""
 
-# Colab brings its own torch; pip may neither replace it nor pull in another one.
+# The folder's name holds owner and ref, so that another fork's clone is another one. What is cloned
+# gets it last, so that a clone that was interrupted is not taken for one.
 CLONE = """\
-        # No copy of the course around (on Colab): fetch it, then the packages that are missing.
-        import re
+        # No copy of the course around, as on Colab: clone it, then install what is missing.
+        import os
+        import runpy
+        import shutil
         import subprocess
-        import tomllib
-        from importlib.metadata import distributions
 
-        course, url = Path("course").resolve(), "https://github.com/{repository}.git"
-        if not course.exists():
-            clone = ["git", "clone", "--quiet", "--depth=1", "--branch={ref}", url, str(course)]
-            subprocess.run(clone, check=True)
-        wanted = tomllib.loads((course / "pyproject.toml").read_text())["project"]["dependencies"]
-        present = {{d.name.lower() for d in distributions()}} | {{"torch", "torchvision"}}
-        missing = [w for w in wanted if re.match(r"[\\w.-]+", w)[0].lower() not in present]
-        if missing:
-            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
-            subprocess.run(pip + missing, check=True)
+        repository, ref = "{repository}", "{ref}"
+        url = f"https://github.com/{{repository}}.git"
+        course = Path(f"{{repository}}/{{ref}}".replace("/", "-")).resolve()
+        if course.is_dir():
+            print("The course is in", course)
+        else:
+            part = Path(f"{{course}}.part")
+            shutil.rmtree(part, ignore_errors=True)
+            command = ["git", "clone", "--quiet", "--depth=1", f"--branch={{ref}}", url, str(part)]
+            ask_nothing = os.environ | {{"GIT_TERMINAL_PROMPT": "0"}}
+            done = subprocess.run(command, capture_output=True, text=True, env=ask_nothing)
+            if done.returncode:
+                why = " ".join(done.stderr.split())
+                raise RuntimeError(f"the course cannot be cloned from {{url}} at {{ref}}: {{why}}")
+            part.rename(course)
+            print("Cloned", url, "at", ref, "into", course)
+        runpy.run_path(str(course / "tools" / "install_missing.py"), run_name="__main__")
+        # For !python -m srlib
+        os.environ["PYTHONPATH"] = f"{{course}}{{os.pathsep}}{{os.environ.get('PYTHONPATH', '')}}"
         courses = [course]"""
 
 
 class ScriptError(ValueError):
-    """A script that cannot become a notebook; the message opens with file and line."""
+    """A script or setting that makes no notebook; the message opens with file and line."""
 
 
 def check_script(path: Path) -> None:
@@ -140,22 +151,45 @@ def check_script(path: Path) -> None:
             refuse(first, f'no check for this region: add {top.name} = check("NN.k", {top.name})')
 
 
-def setup_cell(root: Path) -> tuple[str, str]:
-    """Return the setup cell's code and the address that the badge links to, or ``""``.
+def check_address(repository: str, ref: str) -> None:
+    """Refuse what cannot be a GitHub repository with a branch or tag; see `ScriptError`."""
+    name = r"[A-Za-z0-9][A-Za-z0-9-]*/(?!\.+$)[\w.-]+"
+    if not re.fullmatch(name, repository, re.ASCII) or repository.endswith(".git"):
+        raise ScriptError(f"repository must be 'owner/name' on GitHub, got {repository!r}")
+    # git check-ref-format allows more, but not all of it survives in an address and in code.
+    name = r"(?!.*(\.\.|//|/\.|\.lock(/|$)))\w(?:[\w./+-]*[\w+-])?"
+    if not re.fullmatch(name, ref, re.ASCII):
+        raise ScriptError(f"ref must be the name of a branch or tag, got {ref!r}")
+    if re.fullmatch("[0-9a-f]{40}", ref):
+        raise ScriptError(f"ref must be a branch or tag, which can be cloned, got commit {ref!r}")
 
-    Both follow ``[tool.srlib.course]`` of pyproject.toml: ``repository`` (``"owner/name"`` or
-    empty) and ``ref`` (a branch or tag).
+
+def course_address(root: Path = ROOT) -> tuple[str, str]:
+    """Return (repository, ref): where learners who have no copy of the course find it.
+
+    From ``[tool.srlib.course]`` of pyproject.toml: ``("owner/name", "main")`` for instance, or
+    ``("", "")`` where no repository is named. `ScriptError` if either cannot be right.
     """
     project = root / "pyproject.toml"
     tables = tomllib.loads(project.read_text(encoding="utf-8")) if project.is_file() else {}
     course = tables.get("tool", {}).get("srlib", {}).get("course", {})
     repository, ref = course.get("repository", ""), course.get("ref", "") or "main"
     if not repository:
+        return "", ""
+    try:
+        check_address(repository, ref)
+    except ScriptError as error:
+        raise ScriptError(f"pyproject.toml: {error}") from None
+    return repository, ref
+
+
+def setup_cell(root: Path) -> tuple[str, str]:
+    """Return the setup cell's code and the address that the badge links to, or ``""``."""
+    repository, ref = course_address(root)
+    if not repository:
         return SETUP.format(elsewhere=NOWHERE), ""
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository):
-        raise ScriptError(f"pyproject.toml: repository must be 'owner/name', got {repository!r}")
-    source = SETUP.format(elsewhere=CLONE.format(repository=repository, ref=ref))
-    return source, f"{COLAB}/github/{repository}/blob/{ref}/notebooks"
+    clone = CLONE.format(repository=repository, ref=ref)
+    return SETUP.format(elsewhere=clone), f"{COLAB}/github/{repository}/blob/{ref}/notebooks"
 
 
 def build(path: Path, root: Path) -> tuple[NotebookNode, NotebookNode]:
@@ -348,6 +382,11 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
 
     root, faults = options.root.resolve(), []
+    try:
+        course_address(root)
+    except ScriptError as error:  # said once, not for each notebook
+        print(error, file=sys.stderr)
+        return 1
     scripts = sorted((root / "solutions").glob("[0-9][0-9]_*.py"))
     unknown = set(options.numbers) - {path.name[:2] for path in scripts}
     if unknown:

@@ -23,6 +23,7 @@ from srlib.evaluation import evaluate
 from srlib.measuring import measure
 from srlib.models import load_pretrained
 from srlib.resample import imresize
+from srlib.whole_file import whole_file
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "weights"
 QUALITIES = (95, 80, 60)
@@ -52,7 +53,8 @@ def main(run_folder: Path, name: str):
     source, target = run_folder / "model.safetensors", folder / "model.safetensors"
     with safe_open(source, framework="pt") as file:
         metadata = file.metadata()
-    save_file({k: v.half() for k, v in load_file(source).items()}, target, metadata=metadata)
+    with whole_file(target) as partial:
+        save_file({k: v.half() for k, v in load_file(source).items()}, partial, metadata=metadata)
     shutil.copy(run_folder / "log.csv", folder / "log.csv")
 
     model = load_pretrained(target)

@@ -1,0 +1,69 @@
+"""Write a fork's name into pyproject.toml, and from there into badges and setup cells.
+
+Run it from anywhere, commit, push, and the notebooks open on Colab::
+
+    python tools/publish.py owner/name --ref main
+    python tools/publish.py --none                 # without badges again
+"""
+
+import argparse
+import re
+import sys
+import tomllib
+from pathlib import Path
+
+import build_notebooks
+from build_notebooks import COLAB, ROOT, ScriptError, check_address
+
+TABLE = "[tool.srlib.course]"
+
+
+def stamp(text: str, repository: str, ref: str) -> str:
+    """Return pyproject.toml's text with another repository and ref; all else stays as it is."""
+    head, table, rest = text.partition(f"\n{TABLE}\n")
+    body, bracket, rest = rest.partition("\n[")
+    for key, value in {"repository": repository, "ref": ref}.items():
+        line = rf"^({key}\s*=\s*)(\"[^\"\n]*\"|'[^'\n]*')"
+        body, count = re.subn(line, rf'\g<1>"{value}"', body, flags=re.MULTILINE)
+        if count != 1:
+            raise ScriptError(f'pyproject.toml: {TABLE} needs one line {key} = "..."')
+    new = head + table + body + bracket + rest
+    course = tomllib.loads(new)["tool"]["srlib"]["course"]
+    assert (course["repository"], course["ref"]) == (repository, ref), course
+    return new
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return 1 if anything is wrong, else 0."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("repository", nargs="?", metavar="OWNER/NAME", help="on GitHub, public")
+    parser.add_argument("--ref", default="main", help="a branch or tag (default: main)")
+    parser.add_argument("--none", action="store_true", help="name no repository, remove badges")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the course's folder")
+    options = parser.parse_args(arguments)
+    if bool(options.repository) == options.none:
+        parser.error("give owner/name, as in: make publish REPO=owner/name REF=main (or --none)")
+
+    repository, ref = ("", "main") if options.none else (options.repository, options.ref)
+    project = options.root / "pyproject.toml"
+    try:
+        if repository:
+            check_address(repository, ref)
+        text = project.read_text(encoding="utf-8")
+        new = stamp(text, repository, ref)
+    except ScriptError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if new != text:
+        project.write_text(new, encoding="utf-8", newline="\n")
+        print("pyproject.toml: written")
+    if faults := build_notebooks.main(["--root", str(options.root)]):
+        return faults
+    if repository:
+        first = f"{COLAB}/github/{repository}/blob/{ref}/notebooks/00_welcome.ipynb"
+        print(f"Commit, push to {ref} of {repository}, then open {first}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
