@@ -43,6 +43,7 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogFormatter
 from scipy.optimize import nnls
 from torch import nn
@@ -1016,25 +1017,33 @@ for label, guess in (
 
 
 # %%
+board = Figure(figsize=(7, 3.6), dpi=80, layout="none")  # drawn once, a fixed layout is faster
+board_axes = board.add_axes((0.1, 0.15, 0.82, 0.81))
+frame_rows = np.linspace(heights[0] / 2, 6 * heights[0], 40)
+longest = max(1000 / 24, predict(choices[-1], depths[-1], round(frame_rows[-1])))
+board_axes.set(xlabel="rows of the LR frame", ylabel="time (ms)", yscale="log")
+board_axes.set_ylim(min(grid.values()) / 3, 2 * longest)
+for rate in (24, 30, 60):
+    board_axes.axhline(1000 / rate, color="grey", linewidth=1, linestyle=":")
+    board_axes.text(frame_rows[-1], 1000 / rate, f" {rate}/s", va="center", fontsize=9)
+(curve,) = board_axes.plot(frame_rows, frame_rows, label="predicted")
+dots = [
+    board_axes.plot([height], [1], f"C1{marker}", label=f"measured, {kind}")[0]
+    for height, marker, kind in zip(heights, "os", ("fitted", "not fitted"))
+]
+here = board_axes.axvline(heights[1], color="C2", linewidth=1)
+board_axes.legend(loc="lower right", fontsize=9)
+
+
+# %%
 def frame_time(channels, depth, rows):
     """Draw time against frame height, predicted and measured."""
-    figure, axes = plt.subplots(figsize=(7, 3.6), dpi=80)
-    x = np.linspace(heights[0] / 2, 6 * heights[0], 40)
-    axes.plot(x, [predict(channels, depth, round(row)) for row in x], label="predicted")
-    for height, marker in zip(heights, "os"):
-        seen = "fitted" if height == heights[0] else "not fitted"
-        value = grid[channels, depth, height]
-        axes.plot(height, value, f"C1{marker}", label=f"measured, {seen}")
-    for rate in (24, 30, 60):
-        axes.axhline(1000 / rate, color="grey", linewidth=1, linestyle=":")
-        axes.text(x[-1], 1000 / rate, f" {rate}/s", va="center", fontsize=9)
-    axes.axvline(rows, color="C2", linewidth=1)
-    axes.set(xlabel="rows of the LR frame", ylabel="time (ms)", yscale="log")
-    longest = max(1000 / 24, predict(choices[-1], depths[-1], round(x[-1])))
-    axes.set_ylim(min(grid.values()) / 3, 2 * longest)
-    axes.legend(loc="lower right", fontsize=9)
+    curve.set_ydata([predict(channels, depth, round(row)) for row in frame_rows])
+    for dot, height in zip(dots, heights):
+        dot.set_ydata([grid[channels, depth, height]])
+    here.set_xdata([rows, rows])
     took = predict(channels, depth, rows)
-    return figure, (
+    return board, (
         f"{channels} channels, {depth} hidden layers, {rows} rows: predicted {took:.1f} ms, "
         f"{1000 / took:.0f} frames a second"
     )

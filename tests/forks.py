@@ -9,6 +9,10 @@ import torch
 
 from srlib import checkpoint
 
+# Torch decides at its first backward pass whether a fork may do one. After an ONNX export it would
+# decide that it may not.
+torch.ones(1, requires_grad=True).sum().backward()
+
 
 def in_a_fork(call, after=None):
     """Call it in a process of its own, which `after(pid)` may kill.
