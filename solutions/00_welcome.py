@@ -94,7 +94,7 @@ count = sum(parameter.numel() for parameter in network.parameters())
 print(f"{network_name}: {count:,} numbers that were learned")
 
 # %% [markdown]
-# ### Before and after
+# ## Before and after
 #
 # Move the line: left of it is the simple enlargement, right of it the network's. Choose another
 # photograph, or load one of your own. Each is shrunk by 4 first (bicubic, with antialiasing), so

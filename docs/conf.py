@@ -1,0 +1,81 @@
+"""How Sphinx makes the course's website; `tools/build_site.py` gathers its sources and runs it."""
+
+from docutils import nodes
+
+project = "From bicubic to SrResNet"
+copyright = "the authors of the super-resolution course. Text CC BY 4.0, code MIT"
+html_title = project
+language = "en"
+
+extensions = [
+    "myst_nb",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+exclude_patterns = ["_extra", "_static", "node_modules"]
+
+# Notebooks are shown as they were committed: a site that is built nowhere runs anything.
+nb_execution_mode = "off"
+nb_merge_streams = True
+nb_code_prompt_show = "Show {type}"
+nb_code_prompt_hide = "Hide {type}"
+myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_heading_anchors = 3
+
+# The empty host: a widget that is not in the file is looked for nowhere else.
+nb_ipywidgets_js = {
+    "vendor/require.js": {"defer": "defer"},
+    "vendor/widgets/embed-amd.js": {"defer": "defer", "data-jupyter-widgets-cdn": ""},
+}
+mathjax_path = "vendor/mathjax/tex-chtml.js"
+mathjax_config_path = "_static/mathjax-config.js"
+myst_update_mathjax = False
+
+default_role = "py:obj"
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"  # the docstrings say it, with shapes and units
+napoleon_google_docstring = False
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+autodoc_preserve_defaults = True
+
+html_theme = "pydata_sphinx_theme"
+html_static_path = ["_static"]
+html_extra_path = ["_extra"]
+html_favicon = "_static/favicon.svg"
+html_context = {"default_mode": "auto"}
+html_css_files = ["course.css"]
+html_js_files = [("course.js", {"defer": "defer"})]
+html_copy_source = False
+html_show_sourcelink = False
+html_sidebars = {"index": [], "learning": [], "teaching": []}
+html_theme_options = {
+    "logo": {"text": project},
+    "navbar_align": "left",
+    "header_links_before_dropdown": 6,
+    "show_prev_next": True,
+    "show_toc_level": 2,
+    "navigation_with_keys": False,
+    "primary_sidebar_end": [],
+    "article_footer_items": [],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+
+
+def name_pictures(app, doctree):
+    """Give each figure of a notebook its alternative text, the output's plain form, and a frame."""
+    for bundle in doctree.findall(nodes.container):
+        if bundle.get("nb_element") != "mime_bundle":
+            continue
+        texts = [part.astext() for part in bundle if part.get("mime_type") == "text/plain"]
+        for image in list(bundle.findall(nodes.image)):
+            image["alt"] = " ".join(" ".join(texts).split())
+            image.replace_self(nodes.container("", image.copy(), classes=["picture"]))
+
+
+def setup(app):
+    """Connect what this site adds to Sphinx."""
+    app.connect("doctree-read", name_pictures)

@@ -1,0 +1,434 @@
+"""The website: built once, then opened in a browser page by page, as readers would."""
+
+import ast
+import contextlib
+import functools
+import html
+import http.server
+import re
+import shutil
+import sys
+import threading
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urldefrag, urljoin
+
+import nbformat
+import pytest
+from browser import ROOT, SCREENSHOTS, chromium_or_skip, launch
+
+sys.path.insert(0, str(ROOT / "tools"))
+
+import build_site  # noqa: E402
+
+FORK = "Café course"  # a folder's name, as people choose them
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+AXE = ROOT / "build/npm/node_modules/axe-core/axe.min.js"
+SERIOUS = """async () => {
+  const found = await axe.run(document, {resultTypes: ["violations"]});
+  return found.violations.filter(v => ["serious", "critical"].includes(v.impact)).map(
+    v => `${v.id} (${v.nodes.length}): ${v.nodes[0].html.slice(0, 150)}`);
+}"""
+
+NOT_SHOWN = """[...document.images].filter(i => !i.naturalWidth || !i.alt.trim()).map(
+  i => i.outerHTML.slice(0, 200))"""
+NOT_DRAWN = """[...document.querySelectorAll(".math")].filter(
+  m => !m.querySelector("mjx-container mjx-math") || m.querySelector("mjx-merror")
+).map(m => m.textContent)"""
+SCROLLS = "pre, .picture, .still-widget, .text_html, .pst-scrollable-table-container, mjx-container"
+TOO_WIDE = f"""[document.documentElement, ...document.querySelectorAll(
+    ".bd-article :is(p, li, dt, dd, h1, h2, h3, code, a, img, summary)")].filter(
+  e => Math.max(e.scrollWidth, e.getBoundingClientRect().right) > 400 && !e.closest("{SCROLLS}")
+).map(e => e.outerHTML.slice(0, 200))"""
+
+
+def course_with(tmp_path, repository: str) -> Path:
+    """Return a copy of the course, by links, whose pyproject.toml names another repository."""
+    root = tmp_path / FORK
+    root.mkdir()
+    for name in ("data", "notebooks", "README.md", "CHANGELOG.md", "LICENSE", "LICENSE-TEXT"):
+        (root / name).symlink_to(ROOT / name)
+    for name in ("solutions", "srlib", "tests", "tools", "CITATION.cff"):
+        (root / name).symlink_to(ROOT / name)
+    shutil.copytree(ROOT / "docs", root / "docs")
+    setting = f'[tool.srlib.course]\nrepository = "{repository}"\nref = "main"\n'
+    (root / "pyproject.toml").write_text(setting)
+    (root / "build").mkdir()
+    with contextlib.suppress(FileExistsError):
+        (ROOT / "build" / "npm").mkdir(parents=True)
+    (root / "build" / "npm").symlink_to(ROOT / "build" / "npm")
+    return root
+
+
+def build_or_skip(root: Path, output: Path) -> Path:
+    if not shutil.which("npm") and not AXE.is_file():
+        pytest.skip("needs npm: apt-get install nodejs npm")
+    assert build_site.main(["--root", str(root), "--output", str(output)]) == 0
+    return output
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory) -> Path:
+    """The site of this repository as it is."""
+    start = time.monotonic()
+    output = build_or_skip(ROOT, tmp_path_factory.mktemp("built") / "site")
+    print(f"the site was built in {time.monotonic() - start:.0f} s")
+    return output
+
+
+@pytest.fixture(scope="module")
+def fork(tmp_path_factory) -> Path:
+    """The site of the same course, without a repository if it has one, else with one."""
+    repository = "" if build_site.course_address(ROOT)[0] else "some-owner/some-course"
+    folder = tmp_path_factory.mktemp("fork")
+    return build_or_skip(course_with(folder, repository), folder / "site")
+
+
+@contextlib.contextmanager
+def served(folder: Path):
+    """Serve a folder; give its address."""
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    handler = functools.partial(Handler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+
+
+class Reader:
+    """A browser on the served site that writes down whatever goes wrong."""
+
+    def __init__(self, page, base: str):
+        self.page, self.base, self.faults = page, base, []
+        page.on("console", self._console)
+        page.on("pageerror", lambda error: self._note(f"script error: {error}"))
+        page.on("request", self._request)
+        page.on("requestfailed", lambda request: self._note(f"failed request: {request.url[:200]}"))
+        page.on("response", self._response)
+
+    def _note(self, fault: str):
+        self.faults.append(f"{self.page.url.removeprefix(self.base)}: {fault}")
+
+    def _console(self, message):
+        if message.type == "error":
+            self._note(f"console: {message.text}")
+
+    def _request(self, request):
+        if not request.url.startswith((self.base, "data:", "blob:")):
+            self._note(f"asked another host: {request.url[:200]}")
+
+    def _response(self, response):
+        if response.status >= 400:
+            self._note(f"{response.status} for {response.url}")
+
+    def expect(self, script: str, fault: str):
+        """Note a fault for every item of the list that a script finds on the page."""
+        for item in self.page.evaluate(script):
+            self._note(f"{fault}: {item}")
+
+    def open(self, name: str):
+        self.page.goto(self.base + name, wait_until="load")
+        self.page.evaluate("document.fonts.ready.then(() => true)")
+        # Widgets come after the page, and their pictures after them.
+        self.page.wait_for_function(
+            """() => [...document.querySelectorAll(".still-widget")].every(
+                 w => w.querySelector("img")?.complete)
+               && (!document.querySelector(".math") || window.MathJax?.startup?.promise)"""
+        )
+        self.page.evaluate("async () => { await window.MathJax?.startup?.promise; return true; }")
+
+
+@pytest.fixture(scope="class")
+def browser(site):
+    chromium_or_skip()
+    with served(site) as base, launch() as context:
+        yield context, base
+
+
+@pytest.fixture
+def reader(browser):
+    context, base = browser
+    page = context.new_page()
+    yield Reader(page, base)
+    page.close()
+
+
+def pages(site: Path) -> list[str]:
+    found = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
+    return [name for name in found if not name.startswith("_static/")]  # the theme's
+
+
+class Links(HTMLParser):
+    """The addresses and the ids of a page."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.targets, self.ids = set(), set()
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        found = dict(attributes)
+        self.ids |= {found[name] for name in ("id", "name") if found.get(name)}
+        self.targets |= {found[name] for name in ("href", "src") if found.get(name)}
+
+
+# ---- in the browser ------------------------------------------------------------------------
+
+
+@pytest.mark.browser
+@pytest.mark.network
+@pytest.mark.slow
+class TestInTheBrowser:
+    def test_every_page_is_whole_and_readable_in_light_dark_and_on_a_telephone(self, site, reader):
+        page, names = reader.page, pages(site)
+        assert len(names) > 60
+        for name in names:
+            page.set_viewport_size({"width": 1366, "height": 768})
+            page.emulate_media(color_scheme="light")
+            reader.open(name)
+            reader.expect(NOT_SHOWN, "picture not shown, or without a text")
+            reader.expect(NOT_DRAWN, "formula not drawn")
+            # Pages of source code are long and all made alike: axe looks at one of them.
+            axe = not name.startswith("_modules/") or name == "_modules/srlib/metrics.html"
+            if axe:
+                page.evaluate(AXE.read_text("utf-8"))
+                reader.expect(SERIOUS, "axe, light")
+            page.set_viewport_size({"width": 400, "height": 800})
+            page.emulate_media(color_scheme="dark")
+            page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
+            page.wait_for_timeout(400)  # after 300 ms the theme looks anew at what scrolls
+            if axe:
+                reader.expect(SERIOUS, "axe, dark, 400 pixels")
+            reader.expect(TOO_WIDE, "wider than 400 pixels")
+        assert reader.faults == []
+
+    def test_widgets_show_their_first_state_and_do_not_pretend_to_move(self, reader):
+        shown = 0
+        for path in NOTEBOOKS:
+            reader.open(f"notebooks/{path.stem}.html")
+            frames = reader.page.query_selector_all(".still-widget")
+            assert bool(frames) == ("sliders stand still" in reader.page.inner_text(".launch-bar"))
+            for frame in frames:
+                picture = frame.query_selector("img")
+                box = picture.bounding_box()
+                assert box["width"] >= 100 and box["height"] >= 50
+                assert re.search(r"\w: \w", picture.get_attribute("alt"))
+                for control in frame.query_selector_all("input, select, button, .noUi-handle"):
+                    assert control.evaluate("c => Boolean(c.closest('[inert]'))")
+            shown += len(frames)
+        explorers = "".join(path.read_text("utf-8") for path in NOTEBOOKS).count(
+            '"Explorer(children'
+        )
+        assert shown == explorers > 15
+        assert reader.faults == []
+
+    def test_search_finds_words_of_a_notebook_and_of_the_library(self, reader):
+        page = reader.page
+        page.set_viewport_size({"width": 1366, "height": 768})
+        for word, place in (("antialiasing", "02_interpolation"), ("receptive_field", "api/")):
+            reader.open("index.html")
+            page.keyboard.press("Control+k")
+            page.keyboard.type(word)
+            page.keyboard.press("Enter")
+            page.wait_for_selector(f"#search-results li a[href*='{place}']")
+            page.wait_for_load_state("networkidle")  # it reads the pages that it has found
+        page.click("#search-results li a")
+        page.wait_for_load_state()
+        assert "search.html" not in page.url
+        assert reader.faults == []
+
+    def test_the_theme_switch_is_remembered_and_leaves_pictures_alone(self, reader):
+        page = reader.page
+        page.set_viewport_size({"width": 1366, "height": 768})
+        page.emulate_media(color_scheme="light")
+        reader.open("index.html")
+        light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.click(".navbar-header-items__end .theme-switch-button")
+        page.click(".navbar-header-items__end .theme-change-button[data-mode='dark']")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
+        reader.open("notebooks/02_interpolation.html")
+        assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+        for picture in (".picture img", ".still-widget img"):
+            style = f"getComputedStyle(document.querySelector('{picture}'))"
+            assert page.evaluate(f"{style}.filter") == "none"
+            assert page.evaluate(f"{style}.backgroundColor") == "rgb(255, 255, 255)"
+        page.evaluate("localStorage.clear()")  # the other tests begin in the mode of the system
+
+    def test_screenshots_for_people(self, reader):
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        names = ("index", "notebooks/02_interpolation", "teaching", "api/quality")
+        for width, scheme in ((1366, "light"), (1920, "dark"), (400, "light"), (400, "dark")):
+            reader.page.set_viewport_size({"width": width, "height": 1000})
+            reader.page.emulate_media(color_scheme=scheme)
+            for name in names:
+                reader.open(f"{name}.html")
+                file = f"site_{name.replace('/', '_')}_{width}_{scheme}.png"
+                reader.page.screenshot(path=SCREENSHOTS / file)
+        assert reader.faults == []
+
+
+# ---- in the files --------------------------------------------------------------------------
+
+
+@pytest.mark.network
+@pytest.mark.slow
+class TestBuilt:
+    def test_links_between_pages_lead_somewhere(self, site):
+        found = {name: Links((site / name).read_text("utf-8")) for name in pages(site)}
+        broken = []
+        for name, links in found.items():
+            for target in links.targets:
+                if re.match(r"(https?|mailto|data|javascript):", target):
+                    continue
+                path, anchor = urldefrag(urljoin(name, unquote(target)))
+                path = path.partition("?")[0]
+                if not (site / path).is_file():
+                    broken.append(f"{name}: {target}")
+                elif anchor and path in found and anchor not in found[path].ids:
+                    broken.append(f"{name}: {target} (no such place)")
+        assert broken == []
+
+    def test_figures_keep_their_texts(self, site):
+        for path in NOTEBOOKS:
+            stored = [
+                " ".join(entry["alt"].split())
+                for cell in nbformat.read(path, as_version=4).cells
+                for output in cell.get("outputs", [])
+                for kind, entry in output.get("metadata", {}).items()
+                if kind.startswith("image/")
+            ]
+            page = (site / "notebooks" / f"{path.stem}.html").read_text("utf-8")
+            pictures = re.findall(r'<div class="picture[^>]*>\s*<img alt="([^"]*)"', page)
+            assert [html.unescape(text) for text in pictures if "ran, as it" not in text] == stored
+
+    def test_every_public_name_of_the_library_is_explained_and_no_other(self, site):
+        texts = [path.read_text("utf-8") for path in (site / "api").glob("*.html")]
+        explained = {name for text in texts for name in Links(text).ids}
+        for path in sorted((ROOT / "srlib").glob("*.py")):
+            if path.stem == "__init__" or re.fullmatch(r"exercises_\d\d", path.stem):
+                continue
+            tree = ast.parse(path.read_text("utf-8"))
+            imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+            homes = {name.name: node.module for node in imports for name in node.names}
+            (public,) = [
+                ast.literal_eval(node.value)
+                for node in tree.body
+                if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
+            ]
+            for name in public:
+                assert f"{homes.get(name, f'srlib.{path.stem}')}.{name}" in explained
+        private = [name for name in explained if re.search(r"^srlib.*\._(?!_main__)", name)]
+        assert private == []
+
+    @pytest.mark.parametrize("which", ["site", "fork"])
+    def test_buttons_follow_the_one_setting(self, which, request):
+        folder = request.getfixturevalue(which)
+        repository, ref = build_site.course_address(
+            ROOT if which == "site" else folder.parent / FORK
+        )
+        for path in NOTEBOOKS:
+            page = (folder / "notebooks" / f"{path.stem}.html").read_text("utf-8")
+            buttons = re.findall(r'<a class="launch" href="([^"]*)"[^>]*>([^<]*)</a>', page)
+            file = f"{repository}/blob/{ref}/notebooks/{path.name}"
+            wanted = [(path.name, "Download notebook")]
+            if repository:
+                wanted.insert(0, (f"{build_site.COLAB}/github/{file}", "Open in Colab"))
+                wanted.append((f"https://github.com/{file}", "View source"))
+            assert buttons == wanted
+            assert "colab-badge" not in page
+            assert (folder / "notebooks" / path.name).read_bytes() == path.read_bytes()
+        home = (folder / "index.html").read_text("utf-8")
+        assert (f"https://github.com/{repository}" in home) == bool(repository)
+
+    def test_solutions_are_not_shown(self, site):
+        assert not list(site.rglob("solutions"))
+        marker = "BEGIN SOLUTION"
+        assert not [name for name in pages(site) if marker in (site / name).read_text("utf-8")]
+
+
+# ---- without a build -----------------------------------------------------------------------
+
+
+@pytest.fixture
+def course(tmp_path) -> Path:
+    """A folder with a README, a page and a file that is no page."""
+    (tmp_path / "README.md").write_text(
+        "# Title\n\nHello.\n\n## Start\n\nSee [a page](docs/page.md#there), [code](code/a.py).\n\n"
+        "<details><summary>Windows</summary>\n\n`dir`\n\n</details>\n\n## End\n\nBye.\n"
+    )
+    for folder in ("docs/deep", "code", "notebooks"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "docs/page.md").write_text("# Page\n\n<!-- README: Start -->\n")
+    (tmp_path / "docs/deep/other.md").write_text("# Deep\n\n<!-- README: Start -->\n")
+    (tmp_path / "code/a.py").write_text("")
+    return tmp_path
+
+
+def set_repository(root: Path, repository: str, ref: str = "v1"):
+    setting = f'[tool.srlib.course]\nrepository = "{repository}"\nref = "{ref}"\n'
+    (root / "pyproject.toml").write_text(setting)
+
+
+def render(course: Path, file: str) -> str:
+    sources = build_site.page_sources(course)
+    return build_site.text_page(file, sources[file], course, sources)
+
+
+def test_links_follow_a_text_to_the_page_where_it_stands(course):
+    assert "See [a page](page.md#there), code." in render(course, "docs/page.md")
+    assert "See [a page](../page.md#there), code." in render(course, "docs/deep/other.md")
+    set_repository(course, "someone/course")
+    here = (
+        "See [a page](page.md#there), [code](https://github.com/someone/course/blob/v1/code/a.py)."
+    )
+    assert here in render(course, "docs/page.md")
+    assert "dir" not in render(course, "docs/page.md")
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("[x](gone.md)", "'gone.md', which is not there"),
+        ("<!-- README: Gone -->", "'Gone' from README.md, which has no such section"),
+    ],
+)
+def test_what_is_not_there_is_named(course, text, complaint):
+    (course / "docs/page.md").write_text(f"# Page\n\n{text}\n")
+    with pytest.raises(build_site.SiteError, match=f"docs/page.md.*{re.escape(complaint)}"):
+        render(course, "docs/page.md")
+
+
+def test_links_in_code_and_to_other_hosts_stay(course):
+    text = "# Page\n\n[x](https://example.org/a.md)\n\n```sh\n[x](gone.md)\n```\n"
+    (course / "docs/page.md").write_text(text)
+    assert render(course, "docs/page.md") == text
+
+
+def test_the_badge_becomes_a_button():
+    badge = f"[![Open in Colab]({build_site.COLAB}/x.svg)]({build_site.COLAB}/y.ipynb)"
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_markdown_cell(f"# Title\n\n{badge}\n\nText.")]
+    )
+    build_site.notebook_page(notebook, "02_x", ("a/b", "main"))
+    text = notebook.cells[0].source
+    assert text.startswith('# Title\n\n<div class="launch-bar">') and text.endswith("\n\nText.")
+    assert ".svg" not in text and text.count("Open in Colab") == 1
+    assert "sliders" not in text, "it has none"
+
+
+def test_without_npm_one_sentence_says_what_to_do(tmp_path, monkeypatch, capsys):
+    (tmp_path / "docs").mkdir()
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(ROOT / "docs" / name, tmp_path / "docs")
+    monkeypatch.setenv("PATH", "")
+    assert build_site.main(["--root", str(tmp_path)]) == 1
+    assert capsys.readouterr().err == build_site.NO_NPM + "\n"
+
+
+def test_the_lock_file_names_no_host_to_load_from():
+    assert '"resolved"' not in (ROOT / "docs/package-lock.json").read_text("utf-8")

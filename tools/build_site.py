@@ -1,0 +1,304 @@
+"""Build the course's website: every notebook with its figures, the library, the teacher's pages.
+
+Run it from anywhere::
+
+    python tools/build_site.py                # into build/site
+    python tools/build_site.py --output DIR   # into another folder, which is replaced
+
+Nothing is executed: the notebooks are shown with the outputs they were committed with. The scripts
+that a page needs come from the npm packages of docs/package.json and are copied into the site, so
+that a reader's browser asks nobody else for anything.
+"""
+
+import argparse
+import html
+import json
+import os
+import posixpath
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+from build_notebooks import COLAB, ScriptError, course_address, widget_states
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parents[1]
+VIEW = "application/vnd.jupyter.widget-view+json"
+NO_NPM = (
+    "The site carries its scripts with it, and they come from npm packages, but npm was not "
+    "found: install Node.js with npm (Debian, Ubuntu: apt-get install nodejs npm)."
+)
+VENDORED = {  # of build/npm/node_modules: where it goes below _static/vendor
+    "requirejs/require.js": "require.js",
+    "@jupyter-widgets/html-manager/dist/embed-amd.js": "widgets/embed-amd.js",
+    "@jupyter-widgets/html-manager/dist/*.woff2": "widgets",
+    "mathjax/es5/tex-chtml.js": "mathjax/tex-chtml.js",
+    "mathjax/es5/output/chtml/fonts/woff-v2/*.woff": "mathjax/output/chtml/fonts/woff-v2",
+}
+
+
+class SiteError(Exception):
+    """The site cannot be built; the message says why and what to do."""
+
+
+def install_packages(root: Path) -> Path:
+    """Install the npm packages of docs/package-lock.json, once; return their folder."""
+    folder = root / "build" / "npm"
+    wanted = [root / "docs" / name for name in ("package.json", "package-lock.json")]
+    stamp, state = folder / "installed", "".join(path.read_text("utf-8") for path in wanted)
+    if not stamp.is_file() or stamp.read_text("utf-8") != state:
+        npm = shutil.which("npm")
+        if npm is None:
+            raise SiteError(NO_NPM)
+        folder.mkdir(parents=True, exist_ok=True)
+        stamp.unlink(missing_ok=True)
+        for path in wanted:
+            shutil.copy(path, folder)
+        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        if subprocess.run(command, cwd=folder).returncode:
+            raise SiteError("npm could not install the packages of docs/package-lock.json")
+        stamp.write_text(state, "utf-8")
+    return folder / "node_modules"
+
+
+def page_sources(root: Path) -> dict[str, str]:
+    """Return which file of the repository becomes which source of the site, both relative."""
+    sources = {
+        path.relative_to(root).as_posix(): path.relative_to(root / "docs").as_posix()
+        for path in (root / "docs").rglob("*")
+        if path.is_file() and "node_modules" not in path.parts and path.suffix != ".json"
+    }
+    for path in sorted((root / "notebooks").glob("*.ipynb")):
+        sources[f"notebooks/{path.name}"] = f"notebooks/{path.name}"
+    for path in sorted((root / "data/weights").glob("*/README.md")):
+        sources[path.relative_to(root).as_posix()] = f"networks/{path.parent.name}.md"
+    return sources | {
+        "README.md": "index.md",  # its sections are spread over the pages
+        "CHANGELOG.md": "changelog.md",
+        "LICENSE": "licence.md",
+        "LICENSE-TEXT": "licence.md",
+        "data/README.md": "datasets.md",
+    }
+
+
+def resolve_links(text: str, file: str, page: str, root: Path, sources: dict[str, str]) -> str:
+    """Make the links of a Markdown text lead to the site's pages.
+
+    A link to another file of the repository leads to GitHub, where a repository is named, else
+    only its words stay. `file` and `page` are where the text stands and where it will stand.
+    """
+    repository, ref = course_address(root)
+
+    def resolve(link: re.Match) -> str:
+        image, words, target = link.groups()
+        address, hash_, anchor = target.partition("#")
+        if re.match(r"[a-z]+:", address) or not address:
+            return link[0]
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(file), address))
+        if path in sources:
+            to = posixpath.relpath(sources[path], posixpath.dirname(page) or ".")
+            return f"{image}[{words}]({to}{hash_}{anchor})"
+        if not (root / path).exists():
+            raise SiteError(f"{file}: a link leads to {target!r}, which is not there")
+        if not repository:
+            return words
+        return f"[{words}](https://github.com/{repository}/blob/{ref}/{path}{hash_}{anchor})"
+
+    parts = re.split(r"(^```.*?^```\s*?$)", text, flags=re.DOTALL | re.MULTILINE)
+    parts[::2] = [re.sub(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)", resolve, part) for part in parts[::2]]
+    return "".join(parts)
+
+
+def readme_sections(text: str) -> dict[str, str]:
+    """Return what stands under each heading of the README; ``<details>`` stand apart."""
+    title, *sections = re.split(r"^#{1,2} (.+)\n", text, flags=re.MULTILINE)
+    found = {}
+    for heading, body in zip(sections[::2], sections[1::2], strict=True):
+        details = re.findall(
+            r"<details><summary>(.*?)</summary>\n(.*?)</details>", body, flags=re.DOTALL
+        )
+        found[heading] = re.sub(r"<details>.*?</details>\n*", "", body, flags=re.DOTALL).strip()
+        if details:
+            folded = [f"### {summary}\n\n{inside.strip()}" for summary, inside in details]
+            found[f"{heading}, details"] = "\n\n".join(folded)
+    return found
+
+
+def text_page(file: str, page: str, root: Path, sources: dict[str, str]) -> str:
+    """Return a Markdown page with its links resolved and the README's sections filled in."""
+    readme = readme_sections((root / "README.md").read_text("utf-8"))
+
+    def fill(place: re.Match) -> str:
+        if place[1] not in readme:
+            raise SiteError(f"{file} takes {place[1]!r} from README.md, which has no such section")
+        return resolve_links(readme[place[1]], "README.md", page, root, sources)
+
+    text = resolve_links((root / file).read_text("utf-8"), file, page, root, sources)
+    return re.sub(r"^<!-- README: (.+) -->$", fill, text, flags=re.MULTILINE)
+
+
+def notebook_page(notebook: NotebookNode, stem: str, address: tuple[str, str]) -> None:
+    """Turn a learner notebook into one for reading, in place.
+
+    The title gets buttons, the setup cell is folded. A widget stands in a frame which says that it
+    does not move here and what it shows; a finished progress bar becomes a line of text.
+    """
+    title = notebook.cells[0]
+    badge = rf"\[!\[Open in Colab\]\({re.escape(COLAB)}[^)]*\)\]\([^)]*\)\s*"  # an image of Colab's
+    heading, _, rest = re.sub(badge, "", title.source).partition("\n")
+    moves = any(model["model_name"] == "ImageModel" for model in widget_states(notebook).values())
+    title.source = f"{heading}\n\n{launch_bar(stem, address, moves)}\n\n{rest.lstrip()}"
+    for cell in notebook.cells:
+        if "setup" in cell.metadata.get("tags", []):
+            cell.metadata.tags = [*cell.metadata.tags, "hide-input"]
+            cell.metadata.mystnb = {"code_prompt_show": "Show the setup"}
+        for output in cell.get("outputs", []):
+            if VIEW in output.get("data", {}):
+                model = output.data[VIEW]["model_id"]
+                output.data = show_widget(widget_states(notebook), model)
+                output.metadata = {}
+
+
+def launch_bar(stem: str, address: tuple[str, str], moves: bool) -> str:
+    """Return the buttons below a notebook's title, and the line about its sliders."""
+    repository, ref = address
+    buttons = [(f"{stem}.ipynb", "Download notebook", " download")]
+    if repository:
+        place = f"{repository}/blob/{ref}/notebooks/{stem}.ipynb"
+        buttons.insert(0, (f"{COLAB}/github/{place}", "Open in Colab", ""))
+        buttons.append((f"https://github.com/{place}", "View source", ""))
+    links = "\n".join(
+        f'<a class="launch" href="{html.escape(to)}"{extra}>{words}</a>'
+        for to, words, extra in buttons
+    )
+    where = "JupyterLab or Colab" if repository else "JupyterLab"
+    remark = f"On this page sliders stand still: open the notebook in {where} to move them. "
+    remark = remark * moves + f"Solutions: <code>solutions/{stem}.ipynb</code> in the course."
+    return f'<div class="launch-bar">\n{links}\n<p>{remark}</p>\n</div>'
+
+
+def show_widget(states: dict, model: str) -> dict:
+    """Return an output's data for a saved widget, as HTML that the page's scripts fill.
+
+    Without controls it needs no script: a picture becomes an image, a progress bar text.
+    """
+    inside = list(widgets_inside(states, model))
+    if inside[0]["model_name"] == "ImageModel":
+        data = next(b["data"] for b in inside[0]["buffers"] if b["path"] == ["value"])
+        drawn = "What was drawn while the cell ran, as it stood at the end."
+        return {f"image/{inside[0]['state'].get('format', 'png')}": data, "text/plain": drawn}
+    texts = [plain(w["state"]["value"]) for w in inside if w["model_name"] == "HTMLModel"]
+    texts = [text for text in texts if text]
+    if not any(w["model_name"] == "ImageModel" for w in inside):
+        return {"text/plain": " ".join(texts)}
+    values = [words for w in inside if (words := control_value(w["state"]))]
+    shown = html.escape(". ".join([", ".join(values), *texts]).strip(". "), quote=True)
+    view = json.dumps({"version_major": 2, "version_minor": 0, "model_id": model})
+    frame = f'<div class="still-widget" data-shows="{shown}">\n'
+    frame += f'<script type="{VIEW}">{view}</script>\n</div>'
+    return {"text/html": frame}
+
+
+def widgets_inside(states: dict, model: str):
+    """Yield a saved widget and all that stand inside it, in the order they are seen."""
+    yield states[model]
+    for child in states[model]["state"].get("children", []):
+        yield from widgets_inside(states, child.removeprefix("IPY_MODEL_"))
+
+
+def control_value(state: dict) -> str:
+    """Return what a control is set to, in words; empty if the widget is no control."""
+    name = state.get("description")
+    options = state.get("_options_labels")
+    if options and state.get("index") is not None:
+        return f"{name}: {options[state['index']]}"
+    value = state.get("value")
+    if not name or not isinstance(value, bool | int | float):
+        return ""
+    return f"{name}: {('no', 'yes')[value] if isinstance(value, bool) else f'{value:g}'}"
+
+
+def plain(markup: str) -> str:
+    """Return the words of a piece of HTML."""
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", markup)).split())
+
+
+def gather(root: Path, target: Path, packages: Path) -> None:
+    """Write everything that Sphinx reads into `target`, which is replaced."""
+    shutil.rmtree(target, ignore_errors=True)
+    sources, address = page_sources(root), course_address(root)
+    for file, page in sources.items():
+        path = target / page
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if file in ("README.md", "LICENSE", "LICENSE-TEXT"):
+            continue
+        if file.endswith(".md"):
+            path.write_text(text_page(file, page, root, sources), "utf-8")
+        elif file.endswith(".ipynb"):
+            notebook = nbformat.read(root / file, as_version=4)
+            for cell in notebook.cells:
+                if cell.cell_type == "markdown":
+                    cell.source = resolve_links(cell.source, file, page, root, sources)
+            notebook_page(notebook, path.stem, address)
+            nbformat.write(notebook, path)
+            download = target / "_extra" / file
+            download.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(root / file, download)
+        else:
+            shutil.copy(root / file, path)
+    for name in ("LICENSE", "LICENSE-TEXT"):
+        shutil.copy(root / name, target)
+    for pattern, place in VENDORED.items():
+        found = sorted(packages.glob(pattern))
+        if not found:
+            raise SiteError(f"the npm packages hold no {pattern}")
+        for path in found:
+            to = target / "_static" / "vendor" / place
+            to = to / path.name if "*" in pattern else to
+            to.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, to)
+
+
+def build(root: Path, output: Path) -> None:
+    """Build the site into `output`; `SiteError` if anything is wrong, warnings included."""
+    work = root / "build" / "site-work"
+    gather(root, work / "source", install_packages(root))
+    shutil.rmtree(work / "site", ignore_errors=True)
+    command = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-W", "--keep-going"]
+    command += ["-j", "auto", "-E", "-d", str(work / "doctrees")]
+    repository, _ = course_address(root)
+    if repository:
+        command += ["-D", f"html_theme_options.github_url=https://github.com/{repository}"]
+    command += [str(work / "source"), str(work / "site")]
+    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    if subprocess.run(command, env=os.environ | {"PYTHONPATH": path}).returncode:
+        raise SiteError("Sphinx found faults, see above; the site was not replaced")
+    shutil.rmtree(output, ignore_errors=True)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(work / "site", output)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return 1 if the site cannot be built, else 0."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--root", type=Path, default=ROOT, help="the course's folder")
+    parser.add_argument("--output", type=Path, help="the site's folder (default: build/site)")
+    options = parser.parse_args(arguments)
+    root = options.root.resolve()
+    output = (options.output or root / "build" / "site").resolve()
+    try:
+        build(root, output)
+    except (SiteError, ScriptError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    files = [path for path in output.rglob("*") if path.is_file()]
+    size = sum(path.stat().st_size for path in files) / 1e6
+    print(f"{output / 'index.html'}: {len(files)} files, {size:.0f} MB")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
