@@ -364,25 +364,30 @@ show(
 
 
 # %%
+board = Figure(figsize=(7.4, 2.9), layout="none")  # drawn once, its parts change
+left, middle, right = (board.add_axes((x, 0.17, 0.27, 0.69)) for x in (0.05, 0.38, 0.7))
+left.set(title="matrix", xlabel="input pixel", ylabel="output pixel", xticks=[], yticks=[])
+middle.set(title="terms in a row", xlabel="output pixel", xlim=(0, 24), ylim=(0, 9.3))
+middle.set(xticks=[0, 12, 24], yticks=range(10))
+bars = middle.stairs(np.zeros(24), fill=True)
+right.set_title("terms in a picture")
+right.set_axis_off()
+
+
 def show_overlap(kernel_size, stride):
     """Matrix, terms of a row, terms of a picture."""
     first = -(-kernel_size // stride)  # input pixels before the part that is shown
     writes = np.arange(24)[:, None] - stride * np.arange(-first, 24 // stride + 1)
     matrix = (writes >= 0) & (writes < kernel_size)  # (output pixels, input pixels)
     counts = matrix.sum(1)
-    figure = Figure(figsize=(7.4, 2.9), layout="none")
-    left, middle, right = (figure.add_axes((x, 0.17, 0.27, 0.69)) for x in (0.05, 0.38, 0.7))
+    for picture in (*left.images, *right.images):
+        picture.remove()
     left.imshow(matrix, cmap="Blues", vmin=0, vmax=1.5, aspect="auto")
-    left.set(title="matrix", xlabel="input pixel", ylabel="output pixel", xticks=[], yticks=[])
-    middle.stairs(counts, fill=True)
-    middle.set(title="terms in a row", xlabel="output pixel", xlim=(0, 24), ylim=(0, 9.3))
-    middle.set(xticks=[0, 12, 24], yticks=range(10))
+    bars.set_data(counts)
     right.imshow(counts[:, None] * counts, cmap="viridis", vmin=0)
-    right.set_title("terms in a picture")
-    right.set_axis_off()
     least, most = counts.min() ** 2, counts.max() ** 2
     verdict = f"{most}, every pixel alike" if least == most else f"{least} to {most}, uneven"
-    return figure, f"kernel {kernel_size}, stride {stride}, terms of a pixel: {verdict}"
+    return board, f"kernel {kernel_size}, stride {stride}, terms of a pixel: {verdict}"
 
 
 overlap_slider = Explorer(

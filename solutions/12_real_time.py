@@ -1031,8 +1031,8 @@ dots = [
     board_axes.plot([height], [1], f"C1{marker}", label=f"measured, {kind}")[0]
     for height, marker, kind in zip(heights, "os", ("fitted", "not fitted"))
 ]
-here = board_axes.axvline(heights[1], color="C2", linewidth=1)
 board_axes.legend(loc="lower right", fontsize=9)
+here = board_axes.axvline(heights[1], color="C2", linewidth=1)
 
 
 # %%

@@ -166,7 +166,7 @@ class NotebookPage:
                 busy = time.monotonic()
                 return False
             # JupyterLab may pause between two cells; after an error it runs no other.
-            return texts[-1] not in (before, EMPTY_PROMPT) or time.monotonic() > busy + 8
+            return texts[-1] not in (before, EMPTY_PROMPT) or time.monotonic() > busy + 20
 
         wait_until(done, "the cells", seconds)
         self.page.wait_for_timeout(500)  # widgets are drawn after their cell
@@ -232,6 +232,8 @@ class NotebookPage:
         """
         controls = self.controls()
         sliders = [control for control in controls if control.kind == "slider"]
+        if not sliders:
+            return ["there is no slider"], []
         empty = sliders[-1]
         faults, latencies = [], []
         for control in controls:

@@ -87,7 +87,6 @@ def test_notebook_runs_and_everything_moves(path, open_notebook, latencies):
     faults = notebook.faults()
     moved, latencies[path.stem] = notebook.move_everything()
     notebook.screenshot(SCREENSHOTS / f"{path.stem}_after.jpg")
-    assert latencies[path.stem], "no slider was found"
     assert faults + moved + notebook.console == []
 
 
