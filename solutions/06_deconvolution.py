@@ -374,6 +374,7 @@ right.set_title("terms in a picture")
 right.set_axis_off()
 
 
+# %%
 def show_overlap(kernel_size, stride):
     """Matrix, terms of a row, terms of a picture."""
     first = -(-kernel_size // stride)  # input pixels before the part that is shown

@@ -45,7 +45,6 @@ import torch.nn.functional as F
 from tqdm.auto import tqdm
 
 from srlib.assets import data_file, is_cached, sample_image
-from srlib.checkpoint import load_checkpoint
 from srlib.data import PatchSampler, load_images, make_pairs
 from srlib.environment import active_profile, by_profile
 from srlib.evaluation import evaluate, published_results, upscale
@@ -769,6 +768,8 @@ print(f"{parameters:,} parameters, {len(recipe_pairs)} images")
 # has it half of what it gains in all?
 
 # %%
+from srlib.checkpoint import load_checkpoint
+
 photo = sample_image("coffee")[212:340, 296:424]  # (128, 128, 3)
 (photo_pair,) = make_pairs({"coffee": photo}, scale)
 snapshots = {0: upscale(make_recipe_model(), photo_pair.lr)}
