@@ -1023,9 +1023,10 @@ frame_rows = np.linspace(heights[0] / 2, 6 * heights[0], 40)
 longest = max(1000 / 24, predict(choices[-1], depths[-1], round(frame_rows[-1])))
 board_axes.set(xlabel="rows of the LR frame", ylabel="time (ms)", yscale="log")
 board_axes.set_ylim(min(grid.values()) / 3, 2 * longest)
-for rate in (24, 30, 60):
+for rate, above in ((24, True), (30, False), (60, False)):
     board_axes.axhline(1000 / rate, color="grey", linewidth=1, linestyle=":")
-    board_axes.text(frame_rows[-1], 1000 / rate, f" {rate}/s", va="center", fontsize=9)
+    place = {"va": "bottom" if above else "top", "ha": "left", "fontsize": 9}
+    board_axes.text(frame_rows[0], 1000 / rate, f"{rate} frames/s", **place)
 (curve,) = board_axes.plot(frame_rows, frame_rows, label="predicted")
 dots = [
     board_axes.plot([height], [1], f"C1{marker}", label=f"measured, {kind}")[0]
