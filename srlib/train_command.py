@@ -140,9 +140,7 @@ def _train(options) -> None:
     if "steps" in given or "seconds" in given:  # either may replace the other
         profile = {name: v for name, v in profile.items() if name not in ("steps", "seconds")}
     values = {**profile, **given}
-    config = TrainConfig(
-        **{f.name: values[f.name] for f in dataclasses.fields(TrainConfig) if f.name in values}
-    )
+    config = TrainConfig.from_recipe(values)
     source = values if options.network == "SrResNet" else given  # the profiles are for SrResNet
     made_by = {
         name: source[name] for name in inspect.signature(SrResNet).parameters if name in source

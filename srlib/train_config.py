@@ -1,8 +1,10 @@
 """What a training is, beside network and data."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from numbers import Real
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -100,6 +102,25 @@ class TrainConfig:
     checkpoint_every: int | None = None
     tensorboard: bool = False
     progress: bool = True
+
+    @classmethod
+    def from_recipe(cls, recipe: Mapping[str, Any], **changed: Any) -> Self:
+        """Take from a recipe what stands above, and let what is `changed` come before it.
+
+        Parameters
+        ----------
+        recipe : mapping
+            Like an entry of `srlib.train_command.PROFILES`; what else it holds is left alone.
+        **changed
+            Attributes. With `seconds`, set `steps` to None where the recipe has them.
+
+        Raises
+        ------
+        ValueError
+            If a value is out of range.
+        """
+        names = {field.name for field in fields(cls)}
+        return cls(**{name: recipe[name] for name in recipe if name in names} | changed)
 
     def __post_init__(self):
         if (self.steps is None) == (self.seconds is None):

@@ -254,6 +254,7 @@ def _describe(model, sampler, config, loss, processes):
         "lr_patch_size": sampler.lr_patch_size,
         "batch_size": sampler.batch_size * processes,
         "augment": sampler.augment,
+        # Not named where it is off: samplers of one's own, and older checkpoints, do not have it.
         **({"permute_colours": True} if getattr(sampler, "permute_colours", False) else {}),
         **{name: value for name, value in asdict(config).items() if name not in _FREE},
     }

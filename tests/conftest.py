@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from file_server import Server
 from hypothesis import settings
 
 # The machines that run this are shared: how long an example takes says nothing.
@@ -19,6 +20,14 @@ def shared_data() -> Path:
         if folder and (Path(folder) / "Set5").is_dir():
             return Path(folder).resolve()
     pytest.skip("needs the benchmark images: set SRLIB_DATA to a folder that holds Set5")
+
+
+@pytest.fixture
+def server():
+    """A server of files on this machine, with answers as each test wants them."""
+    server = Server()
+    yield server
+    server.close()
 
 
 @pytest.fixture

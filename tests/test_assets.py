@@ -23,7 +23,7 @@ import numpy as np
 import pytest
 import tqdm.auto
 from file_server import (
-    Server,
+    REPOSITORY,
     assert_nothing_half,
     bytes_of,
     cut_off,
@@ -38,20 +38,11 @@ from hypothesis import strategies as st
 from srlib import assets, download
 from srlib.download import FetchError, RemoteFile
 
-REPOSITORY = Path(assets.__file__).parent.parent
-
 
 def snapshot(folder):
     """Everything that writing to a folder would change."""
     entries = [folder, *folder.rglob("*")]
     return {p: (p.stat().st_mtime_ns, p.stat().st_size, p.stat().st_mode) for p in entries}
-
-
-@pytest.fixture
-def server():
-    server = Server()
-    yield server
-    server.close()
 
 
 @pytest.fixture

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 from file_server import (
     REPOSITORY,
-    Server,
     assert_nothing_half,
     bytes_of,
     make_zip,
@@ -35,13 +34,6 @@ from srlib.whole_file import whole_file
 CLASS = 30
 NOBODY = 65534  # the account without rights, on any Unix
 PIPES = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-
-
-@pytest.fixture
-def server():
-    server = Server()
-    yield server
-    server.close()
 
 
 @contextlib.contextmanager

@@ -79,8 +79,7 @@ def test_every_field_is_an_option_with_its_default_in_each_profile(capsys):
 @pytest.mark.parametrize("profile", PROFILES)
 def test_the_profiles_can_be_made(profile):
     values = PROFILES[profile]
-    fields = {field.name for field in dataclasses.fields(TrainConfig)}
-    TrainConfig(**{name: value for name, value in values.items() if name in fields})
+    TrainConfig.from_recipe(values)
     names = ("channels", "num_blocks", "hr_channels")
     create_model("SrResNet", 4, **{name: values[name] for name in names})
 

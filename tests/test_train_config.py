@@ -132,6 +132,15 @@ def test_bad_settings_are_named(options, message):
         TrainConfig(**options)
 
 
+def test_a_recipe_gives_what_a_config_has_and_what_is_changed_comes_first():
+    recipe = {"data": ["photos"], "channels": 8, "steps": 20, "learning_rate": 3e-3}
+    assert TrainConfig.from_recipe(recipe) == TrainConfig(steps=20, learning_rate=3e-3)
+    changed = TrainConfig.from_recipe(recipe, steps=None, seconds=2.0, clip_norm=None)
+    assert changed == TrainConfig(seconds=2.0, learning_rate=3e-3, clip_norm=None)
+    with pytest.raises(ValueError, match="learning_rate must be > 0 and finite, got 0"):
+        TrainConfig.from_recipe(recipe, learning_rate=0)
+
+
 def test_numbers_of_numpy_become_plain_ones():
     config = TrainConfig(steps=np.int64(3), learning_rate=np.float32(0.5), clip_norm=None)
     assert type(config.steps) is int and type(config.learning_rate) is float

@@ -3,7 +3,6 @@
 Times on a shared machine scatter, so that each is a median, and what can be a ratio is one.
 """
 
-import dataclasses
 import json
 import os
 import statistics
@@ -158,8 +157,7 @@ def bench_class_minute(seeds=(0, 1, 2), marks=(2, 5, 10, 20, 30, 45)):
     """
     recipe = PROFILES["cpu"]
     options = {name: recipe[name] for name in ("channels", "num_blocks", "hr_channels")}
-    fields = {field.name for field in dataclasses.fields(TrainConfig)}
-    config = TrainConfig(progress=False, **{k: v for k, v in recipe.items() if k in fields})
+    config = TrainConfig.from_recipe(recipe, progress=False)
     source = "Set5" if is_cached("Set5/x4") else "bundled/test"
     test, pairs = (make_pairs(load_images(name, 4), 4) for name in (source, recipe["data"][0]))
     rows = []

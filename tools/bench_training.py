@@ -5,7 +5,6 @@ the recipe of the active profile; see ``docs/gpu_record.md`` for what to do with
 """
 
 import copy
-import dataclasses
 import statistics
 import time
 import warnings
@@ -102,13 +101,12 @@ def recipe_of_profile():
 
 def speed(model, sampler, recipe, way, steps):
     """Train `steps` steps in a way; return the patches a second of the rows behind the first."""
-    fields = {field.name for field in dataclasses.fields(TrainConfig)} - {"seconds"}
-    values = {name: value for name, value in recipe.items() if name in fields}
-    values |= {"steps": steps, "log_every": max(1, steps // 5), "progress": False, **way}
-    values |= {"validate_every": None, "checkpoint_every": None}
+    here = {"steps": steps, "seconds": None, "log_every": max(1, steps // 5), "progress": False}
+    here |= {"validate_every": None, "checkpoint_every": None}
+    config = TrainConfig.from_recipe(recipe, **here, **way)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the compiler
-        history = train(model, sampler, TrainConfig(**values))
+        history = train(model, sampler, config)
     return history["patches_per_s"].iloc[1:].median()
 
 

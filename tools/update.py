@@ -60,6 +60,10 @@ class Git:
             raise CannotUpdate(f"{otherwise or 'git ' + ' '.join(arguments) + ' failed'}\n{said}")
         return done.stdout.decode(errors="surrogateescape")
 
+    def changed(self, *arguments):
+        """Return the paths that `git diff` lists."""
+        return self.paths("diff", "--name-only", "--no-renames", "--no-ext-diff", *arguments)
+
     def paths(self, *arguments):
         """Return the paths that a command of git lists."""
         command, *options = arguments
@@ -88,7 +92,7 @@ def update(root):
             "To put both together yourself: git pull --no-rebase"
         )
     old, new = (git.ask("rev-parse", name).strip() for name in ("HEAD", "@{upstream}"))
-    touched = git.paths("diff", "--name-only", "--no-renames", old, new)
+    touched = git.changed(old, new)
     mine = find_mine(git, touched)
     kept = keep(git, mine) if mine else None
     index = Path(git.ask("rev-parse", "--absolute-git-dir").strip(), "index")
@@ -146,7 +150,7 @@ def check_state(git):
             raise CannotUpdate(
                 f"A {what} is not finished. Finish it, or give it up: git {what} --abort"
             )
-    if git.paths("diff", "--name-only", "--diff-filter=U"):
+    if git.changed("--diff-filter=U"):
         raise CannotUpdate("Some files hold conflicts. Settle them first; git status lists them.")
     if git.run("symbolic-ref", "--quiet", "HEAD").returncode:
         raise CannotUpdate(
@@ -165,8 +169,7 @@ def check_state(git):
 
 def find_mine(git, touched):
     """Return the files that the update touches and that are not as the last version had them."""
-    options = ("--name-only", "--no-renames", "--no-ext-diff")
-    changed = git.paths("diff", *options, "HEAD") | git.paths("diff", *options, "--cached", "HEAD")
+    changed = git.changed("HEAD") | git.changed("--cached", "HEAD")
     unknown = touched - git.paths("ls-files", "--cached")
     places = {path: git.root / path for path in unknown}
     in_the_way = {p for p, place in places.items() if place.is_file() or place.is_symlink()}
@@ -198,10 +201,9 @@ def keep(git, mine):
         if os.path.lexists(source):
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source, target, follow_symlinks=False)
-    options = ("--name-only", "--no-renames", "--no-ext-diff", "--diff-filter=d")
-    staged = git.paths("diff", *options, "--cached", "HEAD") & set(mine)
+    staged = git.changed("--diff-filter=d", "--cached", "HEAD") & set(mine)
     place = f"--prefix={kept.relative_to(git.root).as_posix()}/staged/"
-    for path in staged & git.paths("diff", "--name-only", "--no-renames", "--no-ext-diff"):
+    for path in staged & git.changed():
         git.ask("checkout-index", place, "--", path)
     return kept
 
