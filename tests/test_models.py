@@ -542,6 +542,8 @@ def test_a_shipped_network_is_what_its_record_says(name):
     assert log["loss"].iloc[-20:].mean() < log["loss"].iloc[:20].mean()
     card = (data_file("weights") / name / "README.md").read_text()
     assert record["command"] in card and "JPEG" in card
+    assert bool(record["start_from"]) == ("start" in record)  # what was before can be made again
+    assert record.get("start", record)["command"] in card
 
 
 @pytest.mark.slow

@@ -1,7 +1,9 @@
 """Score a finished training and put it among the shipped networks, with its card.
 
-python tools/ship_weights.py RUN NAME     RUN: --out of python -m srlib train; NAME: srresnet_x4
+python tools/ship_weights.py RUN NAME [START]
 
+RUN is the --out of python -m srlib train, NAME like srresnet_x4. START is the folder of the weights
+that RUN started from, if it did: a run, or a shipped network; what made them is recorded too.
 Writes data/weights/NAME/: model.safetensors (float16, what is scored is this file), log.csv,
 record.json, README.md. The benchmarks are scored here, once, and decide nothing.
 """
@@ -44,9 +46,11 @@ def compress(pairs, quality):
     return result
 
 
-def main(run_folder: Path, name: str):
-    """Ship RUN as NAME."""
+def main(run_folder: Path, name: str, start_folder: Path | None = None):
+    """Ship RUN, which started from the weights in START, as NAME."""
     run = json.loads((run_folder / "run.json").read_text())
+    if bool(run["start_from"]) != bool(start_folder):
+        sys.exit(f"START: must be the folder of {run['start_from']}, got {start_folder}")
     scale = run["network"]["scale"]
     folder = WEIGHTS / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,6 +63,10 @@ def main(run_folder: Path, name: str):
 
     model = load_pretrained(target)
     record = {"scale": scale, **{k: v for k, v in run.items() if k != "held_out"}}
+    if start_folder:
+        (path,) = [*start_folder.glob("run.json"), *start_folder.glob("record.json")]
+        start = json.loads(path.read_text())
+        record["start"] = {k: v for k, v in start.items() if k != "held_out"}
     cost = measure(model, (90, 120))
     record["parameters"] = cost["parameters"]
     record["multiply_adds_per_pixel"] = round(cost["multiply_adds_per_pixel"])
@@ -88,7 +96,13 @@ def card(name, record, rows, log):
     )
     validation = log["validation_db"].dropna()
     held_out = f", {validation.iloc[-1]:.2f} dB on held-out photographs" if len(validation) else ""
-    start = f" Started from {record['start_from']}." if record["start_from"] else ""
+    commands = record["command"]
+    if start := record.get("start"):
+        first = f"# first, {start['train_seconds'] / 60:.0f} minutes"
+        first += f", Set5 {start['set5_db']:.2f} dB" if "set5_db" in start else ""
+        commands = f"{first}\n{start['command']}\n\n# then, from those weights\n{commands}"
+    shrunk = " and ".join(f"{factor:g}" for factor in record.get("shrink") or [])
+    shrunk = f", and of copies of them shrunk by {shrunk}" if shrunk else ""
     return f"""# {name}
 
 `create_model({network})`, {record["parameters"]:,} parameters,
@@ -114,16 +128,16 @@ L1 training gives the mean of what might have been there.
 ## How it was made
 
 ```sh
-{record["command"]}
+{commands}
 ```
 
 {record["steps"]:,} steps, {record["train_seconds"] / 60:.0f} minutes on
-{record["hardware"]}, {record["finished"]}{held_out}.{start}
+{record["hardware"]}, {record["finished"]}{held_out}.
 Python {record["python"]}, torch {record["torch"]}, seed {record["seed"]}. The curves are in
 `log.csv`, everything else in `record.json`.
 
-Trained on {record["images"]} photographs of {", ".join(record["data"])}; others of the same
-sources were held out to validate on (`photos`: see `data/README.md`).
+Trained on {record["images"]:,} images: photographs of {", ".join(record["data"])}{shrunk}.
+Others of the same sources were held out to validate on (`photos`: see `data/README.md`).
 No image of Set5, Set14, BSD100 (the `val` folder of BSDS500) or Urban100 was trained on, and no
 checkpoint was chosen by them: it is the last one.
 
@@ -132,4 +146,4 @@ Licence of the weights: as the code, MIT. BSDS500 is for non-commercial research
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2])
+    main(Path(sys.argv[1]), sys.argv[2], *map(Path, sys.argv[3:]))
