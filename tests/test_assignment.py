@@ -403,7 +403,11 @@ def test_each_gets_the_points_that_it_deserves(graded, student):
     assert (int(row["total"]), int(row["max"])) == (sum(expected), 9)
     assert remark in row["remark"] if remark else row["remark"] == ""
     page = course / f"feedback/{student}/{NAME}/{NAME}.html"
-    assert f"Score: {sum(expected)}.0 / 9.0" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert f"Score: {sum(expected)}.0 / 9.0" in text
+    source = (course / f"source/{NAME}/{NAME}.ipynb").read_text(encoding="utf-8")
+    seed = re.search(r"_points\(.*?seed=(\d+)", source)[1]
+    assert seed not in text and "_points" not in text  # who knows it can write results down
     assert f"{student}: 05.1 {expected[0]}/3" in printed
 
 
