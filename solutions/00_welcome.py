@@ -348,7 +348,7 @@ show(
 # | III | 08 data pipeline, 09 training, 10 evaluation | networks that beat bicubic, and the proof |
 # | IV | 11 to 15 | any scale, real time, compression, video, point clouds |
 #
-# This version of the course contains Parts I to III; Part IV follows. These are its exercises:
+# These are the exercises of all parts:
 
 # %%
 list_exercises()

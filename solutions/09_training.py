@@ -76,12 +76,12 @@ if keep_in and not Path(keep_in).parent.is_dir():  # where nothing is mounted, n
     raise FileNotFoundError(f"keep_in: is the disk mounted? There is no {Path(keep_in).parent}")
 
 # %% [markdown]
-# Here is where it leads: the log of the training that made `srresnet_x4`, the largest network that
-# comes with this course. At the end of this notebook you will read every curve in it, and start
-# one like it.
+# Here is where it leads: the log of the training that made `srresnet_small_x4`, the network that
+# most notebooks of this course enlarge with. At the end of this notebook you will read every curve
+# in it, and start one like it.
 
 # %%
-record_folder = data_file("weights/srresnet_x4")
+record_folder = data_file("weights/srresnet_small_x4")
 log = pd.read_csv(record_folder / "log.csv", index_col="step")
 show(
     plot_history(log, x="seconds"),
@@ -93,7 +93,7 @@ show(
 # %%
 record = json.loads((record_folder / "record.json").read_text())
 plain = {name: value for name, value in record.items() if not isinstance(value, (dict, list))}
-pd.DataFrame({"srresnet_x4": plain})
+pd.DataFrame({record_folder.name: plain})
 
 # %% [markdown]
 # ## 1. One step
@@ -748,11 +748,9 @@ recipe_pairs, held_out = photographs(recipe, scale)  # as `python -m srlib train
 held_out = held_out or make_pairs(crops, scale)  # to validate on
 colours = recipe.get("permute_colours", False)
 sampler = PatchSampler(recipe_pairs, scale, permute_colours=colours, **sizes, device=device)
-fields = TrainConfig.__dataclass_fields__
-values = {name: value for name, value in recipe.items() if name in fields}
 often = {"validate_every": validate_every, "checkpoint_every": checkpoint_every}
-config = TrainConfig(**often | values)
-kept = keep_in or profile == "gpu"
+config = TrainConfig.from_recipe(often | recipe)
+kept = keep_in or profile == "gpu"  # a minute is soon made again
 folder = Path(keep_in or "runs", "09_training", profile) if kept else None
 model = make_recipe_model()
 parameters = sum(weight.numel() for weight in model.parameters())
@@ -918,7 +916,7 @@ both = {name: {key: str(value) for key, value in PROFILES[name].items()} for nam
 pd.DataFrame(both).fillna("")
 
 # %% [markdown]
-# The figure at the top of this notebook is such a log, of the network that comes with the course.
+# The figure at the top of this notebook is such a log, of a network that comes with the course.
 # What it was made with, how long it took and what it reached:
 
 # %%
