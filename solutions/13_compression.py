@@ -488,7 +488,8 @@ pruning[[name for name in pruning if "ms" not in name]].sub(whole_db).round(2)
 #
 # - **Cutting makes the network smaller and faster.** Zeros cost little quality and gain no time: a
 #   dense convolution multiplies them. They need special kernels, special hardware (2 of 4 weights
-#   on some GPUs), or at least a compressed file.
+#   on some GPUs), or at least a compressed file. Cutting gains time in jumps: a processor takes
+#   channels in blocks, 16 at a time where its registers hold 512 bits, so 24 cost what 32 cost.
 # - **A norm is a guess.** Compare its column with that of chance. With a ReLU in between, a filter
 #   can be doubled and the weights behind it halved, and the network stays the same: the norm of a
 #   filter says nothing by itself. Batch normalisation would fix the scale; these blocks have none.
