@@ -47,6 +47,7 @@ c.CourseDirectory.course_id = "super-resolution"
 c.ClearSolutions.code_stub = {{"python": {stub!r}}}
 c.Autograde.autograde_preprocessors = [
     "sandbox.RunAnswers",
+    "nbgrader.preprocessors.ClearHiddenTests",  # from the feedback, which else shows the seed
     "nbgrader.preprocessors.IgnorePattern",
     "nbgrader.preprocessors.LimitOutput",
     "nbgrader.preprocessors.SaveAutoGrades",

@@ -41,7 +41,6 @@ TOKEN = uuid.uuid4().hex  # what all processes of this run carry in their enviro
 # Where processes can be copied, what takes seconds to import is imported once.
 CONTEXT = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
 PRELOADED = ["answers", "matplotlib.pyplot", "ipywidgets", "srlib.training", "srlib.widgets"]
-HIDDEN = re.compile(r"### BEGIN HIDDEN TESTS\n.*?### END HIDDEN TESTS\n?", re.DOTALL)
 TEST = re.compile(r'_points\("(?P<id>[\d.]+)", (?P<name>\w+), seed=(?P<seed>\d+)\)')
 
 
@@ -322,9 +321,7 @@ class RunAnswers(NbGraderPreprocessor):
                 text += f"\nAfter the function, the cell stopped: {answer.stopped}"
             remark = f"{task.id} {answer.remark}" if answer.remark else ""
             result = {"text/plain": str(earned)}  # which nbgrader takes for partial credit
-            test = tests[test_id(task.id)]
-            test.source = HIDDEN.sub("", test.source).strip()  # feedback shows the rest
-            test.outputs = [
+            tests[test_id(task.id)].outputs = [
                 new_output("stream", name="stdout", text=f"{_wrapped(text)}\n"),
                 new_output(
                     "execute_result", result, execution_count=1, metadata={"remark": remark}

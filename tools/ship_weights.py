@@ -66,6 +66,8 @@ def main(run_folder: Path, name: str, start_folder: Path | None = None):
     if start_folder:
         (path,) = [*start_folder.glob("run.json"), *start_folder.glob("record.json")]
         start = json.loads(path.read_text())
+        if start["start_from"] and "start" not in start:
+            sys.exit(f"{path} does not say what made {start['start_from']}: ship that run first")
         record["start"] = {k: v for k, v in start.items() if k != "held_out"}
     cost = measure(model, (90, 120))
     record["parameters"] = cost["parameters"]
@@ -87,6 +89,17 @@ def main(run_folder: Path, name: str, start_folder: Path | None = None):
     print(f"{folder}: Set5 {record['set5_db']:.2f} dB, Set14 {record['set14_db']:.2f} dB")
 
 
+def commands(record):
+    """Return the commands of all trainings that lead to a network, the first one first."""
+    start = record.get("start")
+    if not start:
+        return record["command"]
+    reached = f"{start['train_seconds'] / 60:.0f} minutes"
+    reached += f", Set5 {start['set5_db']:.2f} dB" if "set5_db" in start else ""
+    then = "then from its weights (--start-from), into another folder (--out)"
+    return f"{commands(start)}\n# {reached}; {then}\n{record['command']}"
+
+
 def card(name, record, rows, log):
     """Return the model card, Markdown."""
     network = ", ".join(f"{key}={value!r}" for key, value in record["network"].items())
@@ -96,13 +109,8 @@ def card(name, record, rows, log):
     )
     validation = log["validation_db"].dropna()
     held_out = f", {validation.iloc[-1]:.2f} dB on held-out photographs" if len(validation) else ""
-    commands = record["command"]
-    if start := record.get("start"):
-        first = f"# first, {start['train_seconds'] / 60:.0f} minutes"
-        first += f", Set5 {start['set5_db']:.2f} dB" if "set5_db" in start else ""
-        commands = f"{first}\n{start['command']}\n\n# then, from those weights\n{commands}"
     shrunk = " and ".join(f"{factor:g}" for factor in record.get("shrink") or [])
-    shrunk = f", and of copies of them shrunk by {shrunk}" if shrunk else ""
+    shrunk = f", and copies of them shrunk to {shrunk} of their size" if shrunk else ""
     return f"""# {name}
 
 `create_model({network})`, {record["parameters"]:,} parameters,
@@ -128,7 +136,7 @@ L1 training gives the mean of what might have been there.
 ## How it was made
 
 ```sh
-{commands}
+{commands(record)}
 ```
 
 {record["steps"]:,} steps, {record["train_seconds"] / 60:.0f} minutes on
