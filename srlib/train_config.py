@@ -14,7 +14,7 @@ from srlib.checks import check_count
 __all__ = ["LOSSES", "TrainConfig", "charbonnier", "schedule"]
 
 _CHOICES = {
-    "optimizer": ("adam", "sgd"),
+    "optimizer": ("adam", "sgd", "muon"),
     "schedule": ("cosine", "step", "one_cycle", "constant"),
     "mixed_precision": ("no", "bf16", "fp16", "auto"),
     "compile": ("no", "default", "reduce-overhead", "max-autotune"),
@@ -52,8 +52,8 @@ class TrainConfig:
         How many batches. Either this or `seconds`.
     seconds : float or None
         How long, in seconds on the clock; the schedule follows the clock then.
-    optimizer : {"adam", "sgd"}
-        Stochastic gradient descent comes with Nesterov's momentum of 0.9.
+    optimizer : {"adam", "sgd", "muon"}
+        Stochastic gradient descent comes with Nesterov's momentum of 0.9; see `srlib.muon.Muon`.
     learning_rate : float
         At its highest.
     schedule : {"cosine", "step", "one_cycle", "constant"}

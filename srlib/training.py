@@ -17,6 +17,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from srlib.data import PatchSampler
+from srlib.muon import Muon
 from srlib.run_log import RunLog
 from srlib.stop_request import StopRequest
 from srlib.train_config import LOSSES, TrainConfig, schedule
@@ -226,7 +227,8 @@ def _optimizer(model, config):
     if config.optimizer == "sgd":
         return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
     fused = next(model.parameters()).device.type == "cuda"
-    return torch.optim.Adam(model.parameters(), fused=fused)
+    kind = Muon if config.optimizer == "muon" else torch.optim.Adam
+    return kind(model.parameters(), fused=fused)
 
 
 def _warm_up(network, model, sampler, loss, precision):

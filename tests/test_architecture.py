@@ -15,7 +15,8 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 FLOORS = [
     {"environment", "image", "resample", "checks", "download", "comparison", "safe_call"}
-    | {"checkpoint", "history_plots", "stop_request", "whole_file", "fixed_order"},
+    | {"checkpoint", "history_plots", "stop_request", "whole_file", "fixed_order"}
+    | {"muon"},
     {"assets", "metrics", "layers", "exercise_inputs", "live", "measuring", "onnx_files", "run_log"}
     | {"train_config", "training_state"},
     {"data", "classic_models", "grading"},

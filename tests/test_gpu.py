@@ -43,9 +43,11 @@ def test_the_first_steps_are_those_of_the_cpu(pairs):
 
 @pytest.mark.parametrize("compiled", ["no", *COMPILED])
 @pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
-def test_every_way_of_hurrying_learns_the_same(pairs, precision, compiled):
-    _, plain = run(pairs)
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+def test_every_way_of_hurrying_learns_the_same(pairs, optimizer, precision, compiled):
+    _, plain = run(pairs, config={"optimizer": optimizer})
     config = {"mixed_precision": precision, "channels_last": True, "compile": compiled}
+    config["optimizer"] = optimizer
     _, history = run(pairs, config={**config, "ema_decay": 0.9, "log_every": 5})
     every_five = plain["loss"].groupby((plain.index - 1) // 5).mean()
     np.testing.assert_allclose(history["loss"], every_five, rtol=0.1)

@@ -32,6 +32,8 @@ RUNS = {
     "bf16 and average": {"mixed_precision": "bf16", "ema_decay": 0.99, "schedule": "step"},
     "fp16": {"mixed_precision": "fp16", "channels_last": True},
     "fp16 and sgd": {"mixed_precision": "fp16", "optimizer": "sgd"},
+    "muon": {"optimizer": "muon", "mixed_precision": "bf16", "channels_last": True},
+    "fp16 and muon": {"mixed_precision": "fp16", "optimizer": "muon"},
     "few rows": {"log_every": 7, "validate_every": 5},
     "no row before a checkpoint": {"log_every": STEPS},
 }
@@ -53,6 +55,7 @@ def make(seed=0):
         nn.ReLU(),
         nn.Dropout2d(0.2),  # needs the state of torch's random numbers
         nn.BatchNorm2d(6),  # has buffers
+        nn.Conv2d(6, 6, 3, padding=1),
         nn.Upsample(scale_factor=2),
         nn.Conv2d(6, 3, 3, padding=1),
     )
