@@ -3,14 +3,14 @@
 python tools/ship_weights.py RUN NAME [START]
 
 RUN is the --out of python -m srlib train, NAME like srresnet_x4. START is the folder of the weights
-that RUN started from, if it did: a run, or a shipped network; what made them is recorded too.
+that RUN started from, if it did: a run, or a shipped network; what made them is recorded too, and
+log.csv shows the trainings of one network as one, each after the other.
 Writes data/weights/NAME/: model.safetensors (float16, what is scored is this file), log.csv,
 record.json, README.md. The benchmarks are scored here, once, and decide nothing.
 """
 
 import io
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -52,16 +52,7 @@ def main(run_folder: Path, name: str, start_folder: Path | None = None):
     if bool(run["start_from"]) != bool(start_folder):
         sys.exit(f"START: must be the folder of {run['start_from']}, got {start_folder}")
     scale = run["network"]["scale"]
-    folder = WEIGHTS / name
-    folder.mkdir(parents=True, exist_ok=True)
-    source, target = run_folder / "model.safetensors", folder / "model.safetensors"
-    with safe_open(source, framework="pt") as file:
-        metadata = file.metadata()
-    with whole_file(target) as partial:
-        save_file({k: v.half() for k, v in load_file(source).items()}, partial, metadata=metadata)
-    shutil.copy(run_folder / "log.csv", folder / "log.csv")
-
-    model = load_pretrained(target)
+    log = pd.read_csv(run_folder / "log.csv", index_col="step")
     record = {"scale": scale, **{k: v for k, v in run.items() if k != "held_out"}}
     if start_folder:
         (path,) = [*start_folder.glob("run.json"), *start_folder.glob("record.json")]
@@ -69,6 +60,17 @@ def main(run_folder: Path, name: str, start_folder: Path | None = None):
         if start["start_from"] and "start" not in start:
             sys.exit(f"{path} does not say what made {start['start_from']}: ship that run first")
         record["start"] = {k: v for k, v in start.items() if k != "held_out"}
+        if start["network"] == run["network"]:
+            log = chained(pd.read_csv(start_folder / "log.csv", index_col="step"), log)
+    folder = WEIGHTS / name
+    folder.mkdir(parents=True, exist_ok=True)
+    source, target = run_folder / "model.safetensors", folder / "model.safetensors"
+    with safe_open(source, framework="pt") as file:
+        metadata = file.metadata()
+    with whole_file(target) as partial:
+        save_file({k: v.half() for k, v in load_file(source).items()}, partial, metadata=metadata)
+
+    model = load_pretrained(target)
     cost = measure(model, (90, 120))
     record["parameters"] = cost["parameters"]
     record["multiply_adds_per_pixel"] = round(cost["multiply_adds_per_pixel"])
@@ -84,9 +86,16 @@ def main(run_folder: Path, name: str, start_folder: Path | None = None):
         clean = rows[-1 - len(QUALITIES)]
         record[f"{benchmark.lower()}_db"] = round(clean[1], 3)
         record[f"{benchmark.lower()}_ssim"] = round(clean[2], 4)
+    log.to_csv(folder / "log.csv", float_format="%.7g", na_rep="nan")
     (folder / "record.json").write_text(json.dumps(record, indent=2) + "\n")
-    (folder / "README.md").write_text(card(name, record, rows, pd.read_csv(folder / "log.csv")))
+    (folder / "README.md").write_text(card(name, record, rows, log))
     print(f"{folder}: Set5 {record['set5_db']:.2f} dB, Set14 {record['set14_db']:.2f} dB")
+
+
+def chained(before, log):
+    """Return two logs as one: the steps and seconds of the second count on."""
+    log = log.set_axis(log.index + before.index[-1])
+    return pd.concat([before, log.assign(seconds=log["seconds"] + before["seconds"].iloc[-1])])
 
 
 def commands(record):
@@ -111,6 +120,8 @@ def card(name, record, rows, log):
     held_out = f", {validation.iloc[-1]:.2f} dB on held-out photographs" if len(validation) else ""
     shrunk = " and ".join(f"{factor:g}" for factor in record.get("shrink") or [])
     shrunk = f", and copies of them shrunk to {shrunk} of their size" if shrunk else ""
+    went_on = record.get("start", {}).get("network") == record["network"]
+    log_of = "`log.csv`, of all these trainings one after the other" if went_on else "`log.csv`"
     return f"""# {name}
 
 `create_model({network})`, {record["parameters"]:,} parameters,
@@ -142,7 +153,7 @@ L1 training gives the mean of what might have been there.
 {record["steps"]:,} steps, {record["train_seconds"] / 60:.0f} minutes on
 {record["hardware"]}, {record["finished"]}{held_out}.
 Python {record["python"]}, torch {record["torch"]}, seed {record["seed"]}. The curves are in
-`log.csv`, everything else in `record.json`.
+{log_of}; everything else is in `record.json`.
 
 Trained on {record["images"]:,} images: photographs of {", ".join(record["data"])}{shrunk}.
 Others of the same sources were held out to validate on (`photos`: see `data/README.md`).

@@ -1,0 +1,75 @@
+"""A finished training becomes a shipped network: tools/ship_weights.py."""
+
+import importlib.util
+import json
+import sys
+from unittest import mock
+
+import pandas as pd
+import pytest
+import torch
+from conftest import REPOSITORY
+
+from srlib.__main__ import main
+from srlib.assets import sample_image
+from srlib.models import load_pretrained
+
+_spec = importlib.util.spec_from_file_location("ship", REPOSITORY / "tools" / "ship_weights.py")
+ship = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(ship)
+
+
+@pytest.fixture
+def shipped(tmp_path, monkeypatch):
+    """Where networks are shipped to; the benchmarks are a crop each."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ship, "WEIGHTS", tmp_path / "weights")
+    crop = sample_image("astronaut")[:96, :96]
+    monkeypatch.setattr(ship, "load_images", lambda name, scale: {name: crop})
+    return tmp_path / "weights"
+
+
+def train(out, *more):
+    options = ["--profile", "ci", "--out", out, "--steps", "4", "--progress", "false", *more]
+    with mock.patch.object(sys, "argv", ["srlib", "train", *options]):  # what a card will say
+        assert main() == 0
+
+
+def test_a_network_is_shipped_with_all_that_made_it(shipped, tmp_path):
+    train("first", "--scale", "2")
+    train("second", "--scale", "2", "--start-from", "first/model.safetensors", "--seed", "3")
+    ship.main(tmp_path / "first", "mine")
+    before = json.loads((shipped / "mine/record.json").read_text())
+    ship.main(tmp_path / "second", "mine", shipped / "mine")
+    record = json.loads((shipped / "mine/record.json").read_text())
+    assert record["start"] == before and record["seed"] == 3
+    log = pd.read_csv(shipped / "mine/log.csv", index_col="step")
+    parts = [pd.read_csv(tmp_path / name / "log.csv") for name in ("first", "second")]
+    assert list(log.index) == list(range(1, 9))
+    assert list(log["loss"]) == [loss for part in parts for loss in part["loss"]]
+    assert log["seconds"].is_monotonic_increasing
+    card = (shipped / "mine/README.md").read_text()
+    assert card.index("--out first") < card.index("--out second") < card.index("--seed 3")
+    assert "of all these trainings" in card
+    trained = load_pretrained(tmp_path / "second/model.safetensors").state_dict()
+    for name, value in load_pretrained(shipped / "mine/model.safetensors").state_dict().items():
+        assert torch.equal(value, trained[name].half().float())
+
+
+def test_the_log_of_another_network_is_not_taken(shipped, tmp_path):
+    train("first", "--scale", "2")
+    train("third", "--scale", "3", "--start-from", "first/model.safetensors")
+    ship.main(tmp_path / "third", "x3", tmp_path / "first")
+    assert len(pd.read_csv(shipped / "x3/log.csv")) == 4
+    card = (shipped / "x3/README.md").read_text()
+    assert "of all these trainings" not in card and "--out first" in card
+
+
+@pytest.mark.parametrize("start", [None, "second"])
+def test_a_chain_with_a_gap_is_refused_and_nothing_written(shipped, tmp_path, start):
+    train("first")
+    train("second", "--start-from", "first/model.safetensors")
+    train("third", "--start-from", "second/model.safetensors")
+    with pytest.raises(SystemExit, match=r"START: must be the folder|does not say what made"):
+        ship.main(tmp_path / "third", "mine", start and tmp_path / start)
+    assert not shipped.exists()
