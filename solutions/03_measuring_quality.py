@@ -333,8 +333,9 @@ print(f"bicubic x4 on {title}")
 table.round(4)
 
 # %%
-published = published_results(4)
-published[published["network"] == "bicubic"][["dataset", "psnr_db", "ssim", "source"]]
+published = published_results(4).query("network == 'bicubic'")
+print(*published["source"].unique(), sep="\n")
+published[["dataset", "psnr_db", "ssim"]]
 
 # %% [markdown]
 # On Set5 that is 28.43 dB (`python -m srlib evaluate --method bicubic`) against the published

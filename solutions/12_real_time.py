@@ -805,7 +805,10 @@ errors = np.abs(quartiles.T - fps.to_numpy())
 axes.barh(order, fps, xerr=errors, color=colors, capsize=3, error_kw={"ecolor": "black"})
 for rate in (24, 30, 60):
     axes.axvline(rate, color="black", linewidth=1, linestyle=":")
-    axes.text(rate, len(order) - 0.4, f"{rate}", ha="center", va="bottom", fontsize=9)
+    axes.annotate(
+        f"{rate}", (rate, 1), (0, 3), fontsize=9, ha="center",
+        xycoords=("data", "axes fraction"), textcoords="offset points",
+    )  # fmt: skip
 for place, (rate, high) in enumerate(zip(fps, quartiles[:, 1])):
     axes.text(1.05 * max(rate, high), place, f"{rate:.1f}", va="center", fontsize=9)
 axes.set(xlabel=f"frames a second, {hd_frame[1]} x {hd_frame[0]} to twice that", xscale="log")

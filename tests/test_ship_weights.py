@@ -50,7 +50,7 @@ def test_a_network_is_shipped_with_all_that_made_it(shipped, tmp_path):
     assert log["seconds"].is_monotonic_increasing
     card = (shipped / "mine/README.md").read_text()
     assert card.index("--out first") < card.index("--out second") < card.index("--seed 3")
-    assert "of all these trainings" in card
+    assert "of the trainings at x2 one after the other" in card
     trained = load_pretrained(tmp_path / "second/model.safetensors").state_dict()
     for name, value in load_pretrained(shipped / "mine/model.safetensors").state_dict().items():
         assert torch.equal(value, trained[name].half().float())
@@ -62,7 +62,7 @@ def test_the_log_of_another_network_is_not_taken(shipped, tmp_path):
     ship.main(tmp_path / "third", "x3", tmp_path / "first")
     assert len(pd.read_csv(shipped / "x3/log.csv")) == 4
     card = (shipped / "x3/README.md").read_text()
-    assert "of all these trainings" not in card and "--out first" in card
+    assert "one after the other" not in card and "--out first" in card
 
 
 @pytest.mark.parametrize("start", [None, "second"])

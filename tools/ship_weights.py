@@ -121,7 +121,9 @@ def card(name, record, rows, log):
     shrunk = " and ".join(f"{factor:g}" for factor in record.get("shrink") or [])
     shrunk = f", and copies of them shrunk to {shrunk} of their size" if shrunk else ""
     went_on = record.get("start", {}).get("network") == record["network"]
-    log_of = "`log.csv`, of all these trainings one after the other" if went_on else "`log.csv`"
+    log_of = "`log.csv`"
+    if went_on:
+        log_of += f", of the trainings at x{record['scale']} one after the other"
     return f"""# {name}
 
 `create_model({network})`, {record["parameters"]:,} parameters,
