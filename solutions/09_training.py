@@ -52,7 +52,6 @@ from srlib.exercises import check
 from srlib.figures import compare, plot_history, show
 from srlib.metrics import score
 from srlib.models import SrResNet
-from srlib.muon import orthogonalized
 from srlib.resample import imresize
 from srlib.train_command import PROFILES, photographs
 from srlib.train_config import schedule
@@ -276,6 +275,8 @@ show(
 # its longest?
 
 # %%
+from srlib.muon import orthogonalized
+
 shape = make_model(0).blocks[1].first.weight.shape  # (16, 16, 3, 3)
 mean, square = torch.zeros(shape), torch.zeros(shape)
 
