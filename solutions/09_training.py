@@ -347,6 +347,7 @@ def dead_share(model):
     return 100 * dead.float().mean().item()
 
 
+# %%
 trials = {
     "adam": (1e-4, 3e-4, 1e-3, 3e-3, 1e-2),
     "sgd": (1e-2, 3e-2, 1e-1, 3e-1, 1),
