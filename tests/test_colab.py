@@ -15,8 +15,11 @@ from importlib.metadata import distribution, distributions
 from pathlib import Path
 from typing import NamedTuple
 
+import build_notebooks as notebooks
 import nbformat
+import publish
 import pytest
+from install_missing import exactly
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -24,18 +27,6 @@ ROOT = Path(__file__).resolve().parents[1]
 # What Colab has for certain, and what a kernel needs.
 BROUGHT = ("torch", "torchvision", "numpy", "matplotlib", "ipywidgets", "scikit-image", "ipykernel")
 REPOSITORY, REF = "owner/name", "trunk"
-
-
-def load_tool(name: str):
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        return importlib.import_module(name)
-    finally:
-        sys.path.remove(str(ROOT / "tools"))
-
-
-publish, notebooks = load_tool("publish"), load_tool("build_notebooks")
-exactly = load_tool("install_missing").exactly
 
 
 def run(*command, **options) -> subprocess.CompletedProcess:

@@ -1,7 +1,6 @@
 """The notebook tool on scratch scripts; then the course's notebooks: form, outputs, execution."""
 
 import functools
-import importlib.util
 import os
 import re
 import shutil
@@ -9,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import build_notebooks as tool
 import nbformat
 import pytest
 
@@ -17,9 +17,6 @@ TOOL = ROOT / "tools" / "build_notebooks.py"
 SCRIPTS = sorted((ROOT / "solutions").glob("[0-9][0-9]_*.py"))
 IMAGES = ("image/png", "image/jpeg")
 
-_spec = importlib.util.spec_from_file_location("build_notebooks", TOOL)
-tool = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(tool)
 
 SCRIPT = '''\
 # ---

@@ -1,22 +1,17 @@
 """A finished training becomes a shipped network: tools/ship_weights.py."""
 
-import importlib.util
 import json
 import sys
 from unittest import mock
 
 import pandas as pd
 import pytest
+import ship_weights as ship
 import torch
-from conftest import REPOSITORY
 
 from srlib.__main__ import main
 from srlib.assets import sample_image
 from srlib.models import load_pretrained
-
-_spec = importlib.util.spec_from_file_location("ship", REPOSITORY / "tools" / "ship_weights.py")
-ship = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(ship)
 
 
 @pytest.fixture

@@ -7,20 +7,16 @@ import html
 import http.server
 import re
 import shutil
-import sys
 import threading
 import time
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
 
+import build_site
 import nbformat
 import pytest
 from browser import ROOT, SCREENSHOTS, chromium_or_skip, launch
-
-sys.path.insert(0, str(ROOT / "tools"))
-
-import build_site  # noqa: E402
 
 FORK = "Café course"  # a folder's name, as people choose them
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))

@@ -1,7 +1,6 @@
 """`make update` on real git repositories: whatever a learner has done, no byte is lost."""
 
 import ast
-import importlib.util
 import json
 import os
 import re
@@ -11,13 +10,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import update
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-_spec = importlib.util.spec_from_file_location("update", REPOSITORY / "tools" / "update.py")
-update = importlib.util.module_from_spec(_spec)
-_spec.loader.exec_module(update)
 
 NOTEBOOK = "notebooks/05.ipynb"
 pytestmark = pytest.mark.skipif(not shutil.which("git"), reason="needs git")

@@ -60,7 +60,7 @@ def main(run_folder: Path, name: str, start_folder: Path | None = None):
         if start["start_from"] and "start" not in start:
             sys.exit(f"{path} does not say what made {start['start_from']}: ship that run first")
         record["start"] = {k: v for k, v in start.items() if k != "held_out"}
-        if start["network"] == run["network"]:
+        if went_on(record):
             log = chained(pd.read_csv(start_folder / "log.csv", index_col="step"), log)
     folder = WEIGHTS / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -92,6 +92,11 @@ def main(run_folder: Path, name: str, start_folder: Path | None = None):
     print(f"{folder}: Set5 {record['set5_db']:.2f} dB, Set14 {record['set14_db']:.2f} dB")
 
 
+def went_on(record):
+    """Tell whether a training started from weights of the same network, so that logs chain."""
+    return record.get("start", {}).get("network") == record["network"]
+
+
 def chained(before, log):
     """Return two logs as one: the steps and seconds of the second count on."""
     log = log.set_axis(log.index + before.index[-1])
@@ -120,9 +125,8 @@ def card(name, record, rows, log):
     held_out = f", {validation.iloc[-1]:.2f} dB on held-out photographs" if len(validation) else ""
     shrunk = " and ".join(f"{factor:g}" for factor in record.get("shrink") or [])
     shrunk = f", and copies of them shrunk to {shrunk} of their size" if shrunk else ""
-    went_on = record.get("start", {}).get("network") == record["network"]
     log_of = "`log.csv`"
-    if went_on:
+    if went_on(record):
         log_of += f", of the trainings at x{record['scale']} one after the other"
     return f"""# {name}
 
