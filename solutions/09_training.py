@@ -1011,7 +1011,7 @@ for key in ("hardware", "device", "threads", "set5_db", "set14_db"):
 # On several GPUs, a process for each:
 #
 # ```
-# accelerate launch --num_processes 2 -m srlib train --profile gpu --batch-size 16 --out runs/two
+# torchrun --nproc-per-node 2 -m srlib train --profile gpu --batch-size 16 --out runs/two
 # ```
 #
 # The batch size is that of one process, so two with 16 make the steps of one with 32. From a
@@ -1029,9 +1029,9 @@ for key in ("hardware", "device", "threads", "set5_db", "set14_db"):
 # notebook_launcher(main, num_processes=2)
 # ```
 #
-# What of this is tested: two processes with 8 patches each make the same weights as one with 16,
-# on CPUs, where they talk by gloo. Several GPUs, and the launcher in a notebook, were **not**
-# tested for this course: no such machine was at hand.
+# What of this is tested: two processes with 4 patches each make the same weights as one with 8, on
+# CPUs, started by torchrun. Several GPUs, and the launcher in a notebook, were **not** tested for
+# this course: no such machine was at hand.
 
 # %% [markdown]
 # ## What you saw

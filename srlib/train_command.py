@@ -24,6 +24,7 @@ from srlib.evaluation import evaluate, upscale
 from srlib.models import SrResNet, create_model, load_pretrained, save_network
 from srlib.train_config import LOSSES
 from srlib.training import TrainConfig, train
+from srlib.training_state import join_processes
 from srlib.whole_file import whole_file
 
 __all__ = ["PROFILES", "add_parser", "photographs"]
@@ -132,8 +133,8 @@ def _train(options) -> None:
 
     OUT gets checkpoints, log.csv, run.json (command, data, versions, time) and, at the end,
     model.safetensors, which `python -m srlib upscale --method` takes. What is not given comes
-    from the profile; "none" stands for no value. Several processes: accelerate launch -m srlib
-    train ...
+    from the profile; "none" stands for no value. Several processes, which share each step:
+    torchrun --nproc-per-node 2 -m srlib train ...
     """
     given = vars(options)
     profile = PROFILES[options.profile]
@@ -146,6 +147,8 @@ def _train(options) -> None:
         name: source[name] for name in inspect.signature(SrResNet).parameters if name in source
     }
     made_by = {"name": options.network, **made_by}
+    device = _device(options.device)
+    state = join_processes(device)
     torch.manual_seed(options.seed)
     model = create_model(**made_by)
     if options.start_from:
@@ -155,9 +158,11 @@ def _train(options) -> None:
         training = _taught(training, options.teacher, options.teacher_share, options.device)
     if "validate_every" in given and not held_out:
         raise ValueError("--validate-every needs photographs to validate on: give --holdout too")
-    state, device = PartialState(), _device(options.device)
+    launcher = ["python"]
+    if state.num_processes > 1:
+        launcher = ["torchrun", "--nproc-per-node", str(state.num_processes)]
     run = {
-        "command": shlex.join(["python", "-m", "srlib", *sys.argv[1:]]),
+        "command": shlex.join([*launcher, "-m", "srlib", *sys.argv[1:]]),
         "network": made_by,
         "config": dataclasses.asdict(config),
         "data": values["data"],

@@ -21,7 +21,7 @@ from srlib.muon import Muon
 from srlib.run_log import RunLog
 from srlib.stop_request import StopRequest
 from srlib.train_config import LOSSES, TrainConfig, schedule
-from srlib.training_state import Meter, TrainingState
+from srlib.training_state import Meter, TrainingState, join_processes
 
 __all__ = ["LOSSES", "TrainConfig", "train"]
 
@@ -49,7 +49,7 @@ def train(
 ) -> pd.DataFrame:
     """Train a network in place on batches of patches.
 
-    Runs on the sampler's device, and in as many processes as ``accelerate launch`` starts: each
+    Runs on the sampler's device, and in as many processes as ``torchrun`` starts: each
     takes `sampler.batch_size` patches, so that two with 8 do what one with 16 does. With a
     `folder` the same call goes on from the last checkpoint, whatever ended the one before, and
     ends with the same weights, bit for bit, as a training that never stopped (if its length is
@@ -96,6 +96,7 @@ def train(
         If the disk is full; the model in memory is usable, and so is the checkpoint before.
     """
     device = sampler.device
+    join_processes(device)
     accelerator = Accelerator(device_placement=False, mixed_precision="no")
     rank, processes = accelerator.process_index, accelerator.num_processes
     if config.seconds and processes > 1:
@@ -110,7 +111,7 @@ def train(
     best = ema.module if ema else model  # what is validated, and what remains
     optimizer = _optimizer(model, config)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
-    meter = Meter(sampler.batch_size * processes, accelerator)
+    meter = Meter(sampler.batch_size * processes, accelerator, device)
     parts = {"model": model, "optimizer": optimizer, "sampler": sampler, "meter": meter}
     parts |= {"scaler": scaler} if scaler.is_enabled() else {}
     parts |= {"ema": ema} if ema else {}

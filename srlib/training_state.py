@@ -1,14 +1,34 @@
 """All that a training is made of, to be saved and restored."""
 
 import math
+import os
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from accelerate.utils import broadcast_object_list
 
 from srlib.checkpoint import Checkpoint
 
-__all__ = ["Meter", "TrainingState"]
+__all__ = ["Meter", "TrainingState", "join_processes"]
+
+
+def join_processes(device: torch.device) -> PartialState:
+    """Return accelerate's view of the processes that ``torchrun`` has started, or of this one.
+
+    Raises
+    ------
+    ValueError
+        If accelerate was asked before, and found fewer: each would train alone, in one folder.
+    """
+    launched = int(os.environ.get("WORLD_SIZE", 1))
+    # Unless told that there is no GPU, accelerate lets each process on a CPU train alone.
+    state = PartialState(cpu=launched > 1 and device.type == "cpu")
+    if state.num_processes != launched:
+        raise ValueError(
+            f"{launched} processes were started (WORLD_SIZE), and accelerate has joined "
+            f"{state.num_processes}; make no Accelerator or PartialState before the training"
+        )
+    return state
 
 
 class Meter:
@@ -20,10 +40,12 @@ class Meter:
         A step, in all processes together.
     accelerator : Accelerator
         Of the training.
+    device : torch.device
+        Where the numbers of a step are.
     """
 
-    def __init__(self, patches: int, accelerator: Accelerator):
-        self._patches, self._accelerator = patches, accelerator
+    def __init__(self, patches: int, accelerator: Accelerator, device: torch.device):
+        self._patches, self._accelerator, self._device = patches, accelerator, device
         self._seconds, self._values = 0.0, []
 
     def add(self, loss: torch.Tensor, squared_error: torch.Tensor, norm: torch.Tensor) -> None:
@@ -50,9 +72,8 @@ class Meter:
 
     def load_state_dict(self, state: dict) -> None:
         """Go on with the numbers of `state`."""
-        device = self._accelerator.device
         self._seconds = state["seconds"]
-        self._values = [value.to(device) for value in state["values"]]
+        self._values = [value.to(self._device) for value in state["values"]]
 
 
 class TrainingState:

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -362,25 +361,22 @@ except KeyboardInterrupt:
 """
 
 
-def launch(tmp_path, photographs, steps, processes=2):
+def launch(tmp_path, photographs, steps, *options):
+    """Start two processes with 4 patches each."""
     script = tmp_path / "command.py"
     script.write_text(SCRIPT)
-    with socket.socket() as place:
-        place.bind(("127.0.0.1", 0))
-        port = place.getsockname()[1]
-    start = "-m accelerate.commands.launch --cpu --num_machines 1 --mixed_precision no"
-    start += f" --dynamo_backend no --num_processes {processes} --main_process_port {port}"
     arguments = f"--profile ci --scale 2 --steps {steps} --progress false --checkpoint-every 5"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.getcwd()}
     return subprocess.Popen(
         [
             sys.executable,
-            *start.split(),
+            *"-m torch.distributed.run --standalone --nproc-per-node 2".split(),
             str(script),
             "train",
             *arguments.split(),
+            *options,
             "--batch-size",
-            str(8 // processes),
+            "4",
             "--data",
             str(photographs),
             "--out",
@@ -395,6 +391,22 @@ def launch(tmp_path, photographs, steps, processes=2):
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+@pytest.mark.slow
+def test_two_processes_make_one_network(tmp_path, photographs):
+    """In channels-last, where torch could not send each buffer from one process to another."""
+    process = launch(tmp_path, photographs, 6, "--channels-last", "true")
+    said, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, said
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["processes"] == 2 and record["steps"] == 6
+    assert record["command"].startswith("torchrun --nproc-per-node 2 -m srlib train --profile ci")
+    one = "--profile ci --scale 2 --steps 6 --progress false --channels-last true --batch-size 8"
+    run(one, "--data", photographs, "--out", tmp_path / "one")
+    two, one = (load_pretrained(tmp_path / out / "model.safetensors") for out in ("out", "one"))
+    for name, value in one.state_dict().items():
+        torch.testing.assert_close(two.state_dict()[name], value, rtol=0, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -417,6 +429,7 @@ def test_ctrl_c_ends_a_launch_of_two_and_one_goes_on(tmp_path, photographs):
     assert said.count("stopped after step") == 1 and process.returncode != 0
     there = load_checkpoint(checkpoints)
     assert there.step == stopped
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["processes"] == 2
     # One process with as many patches in all goes on; other lengths are another training.
     with pytest.raises(ValueError, match="steps: 100000 there, 6 now"):
         run(f"{TINY} --batch-size 8", "--data", photographs, "--out", tmp_path / "out")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState
 from torch import nn
 
 from srlib import training
@@ -584,7 +584,6 @@ def in_processes(count, call):
                     "LOCAL_WORLD_SIZE": str(count),
                     "MASTER_ADDR": "127.0.0.1",
                     "MASTER_PORT": str(port),
-                    "ACCELERATE_USE_CPU": "true",
                 }
                 AcceleratorState._reset_state(reset_partial_state=True)
                 call(rank)
@@ -649,6 +648,10 @@ def test_two_processes_stop_together_and_one_may_go_on(tmp_path):
 
 def test_what_several_processes_cannot_do_is_said():
     def call(rank):
+        PartialState()  # finds no GPU, and lets each process train alone
+        with pytest.raises(ValueError, match="2 processes were started .* has joined 1"):
+            train(*small(), quiet(steps=5))
+        AcceleratorState._reset_state(reset_partial_state=True)
         with pytest.raises(ValueError, match="several processes need steps, got seconds=5"):
             train(*small(), quiet(seconds=5))
 
