@@ -234,9 +234,9 @@ def _optimizer(model, config):
 
 def _warm_up(network, model, sampler, loss, precision):
     """Let the compiler do its work, forward and backward, and leave no trace in the weights."""
-    before = copy.deepcopy(model.state_dict())
-    shape = (sampler.batch_size, 3, sampler.lr_patch_size, sampler.lr_patch_size)
-    lr, device = torch.full(shape, 0.5, device=sampler.device), sampler.device
+    before, place, device = copy.deepcopy(model.state_dict()), sampler.state_dict(), sampler.device
+    lr, _ = sampler.sample()  # of other strides, the first real batch would be compiled anew
+    sampler.load_state_dict(place)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         for _ in range(3):  # CUDA graphs: the first calls warm up, then record, then replay
             with torch.autocast(device.type, precision, enabled=precision != torch.float32):
