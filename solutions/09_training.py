@@ -52,8 +52,8 @@ from srlib.exercises import check
 from srlib.figures import compare, plot_history, show
 from srlib.metrics import score
 from srlib.models import SrResNet
+from srlib.recipes import PROFILES, photographs
 from srlib.resample import imresize
-from srlib.train_command import PROFILES, photographs
 from srlib.train_config import schedule
 from srlib.training import LOSSES, TrainConfig, train
 from srlib.widgets import Explorer, LivePlot
@@ -807,7 +807,7 @@ print(f"weights only: off by {100 * forgotten:.1f} % of the way that the trainin
 # %% [markdown]
 # ## 7. The class minute
 #
-# Everything together. The recipe stands in `srlib.train_command.PROFILES`; the command line
+# Everything together. The recipe stands in `srlib.recipes.PROFILES`; the command line
 # `python -m srlib train` uses the same.
 
 # %%

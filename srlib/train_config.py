@@ -110,7 +110,7 @@ class TrainConfig:
         Parameters
         ----------
         recipe : mapping
-            Like an entry of `srlib.train_command.PROFILES`; what else it holds is left alone.
+            Like an entry of `srlib.recipes.PROFILES`; what else it holds is left alone.
         **changed
             Attributes. With `seconds`, set `steps` to None where the recipe has them.
 

@@ -2,7 +2,8 @@
 
 The function is plain and can be tested without a browser (`Explorer.sweep`); the picture
 travels as encoded bytes, and an error in the function is shown where the picture is. `LivePlot`,
-which follows a training without controls, lives in `srlib.live`.
+which follows a training without controls, lives in `srlib.live`, `PhotoPicker` in
+`srlib.photo_picker`.
 """
 
 import html
@@ -10,130 +11,22 @@ import io
 import math
 import time
 import traceback
-import warnings
 from collections.abc import Callable
 
 import ipywidgets
 import numpy as np
-import traitlets
 from matplotlib import pyplot
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from srlib.assets import sample_image, sample_names
-from srlib.image import read_image
 from srlib.live import LivePlot
-from srlib.resample import imresize
+from srlib.photo_picker import PhotoPicker
 
 __all__ = ["Explorer", "LivePlot", "PhotoPicker"]
 
-MIN_SIDE = 16  # pixels: less has no structure to look at
 FIRST_PICTURE_LIMIT = 110_000  # bytes; 147 kB in the notebook file
 MIN_WIDTH = 420  # pixels: a slider with its description and readout needs that much
-
-
-class PhotoPicker(ipywidgets.VBox):
-    """Choose a bundled photograph, or load one of your own.
-
-    An uploaded file may be any image that `srlib.image.read_image` takes. If it cannot be read,
-    a line below says why, and the picture stays.
-
-    The limit of 10 MB is Jupyter's: the server closes the connection when a message has more
-    than 10 MiB. JupyterLab connects again without a word, but the button is dead until its cell
-    is run again. The option
-    ``--ServerApp.tornado_settings='{"websocket_max_message_size": 100000000}'`` lifts the limit.
-
-    Parameters
-    ----------
-    default : str
-        Name of the photograph that is shown first.
-    names : sequence of str, optional
-        The photographs to choose from; all of `srlib.assets.sample_names()` if not given.
-    max_side : int
-        Longer pictures are shrunk (bicubic, antialiased) to this many pixels, and a line below
-        says so. At least 16.
-
-    Attributes
-    ----------
-    image : ndarray
-        The current picture, uint8, shape (H, W, 3), both sides in 16..`max_side`. Observe it
-        with ``picker.observe(function, "image")``.
-
-    Raises
-    ------
-    ValueError
-        If `default` is not one of `names`, or `max_side` is too small.
-    """
-
-    image = traitlets.Instance(np.ndarray)
-
-    def __init__(self, default="chelsea", *, names=None, max_side=512):
-        names = tuple(sample_names() if names is None else names)
-        if default not in names:
-            raise ValueError(f"default must be one of {', '.join(names)}, got {default!r}")
-        if max_side < MIN_SIDE:
-            raise ValueError(f"max_side must be at least {MIN_SIDE}, got {max_side!r}")
-        self._max_side = max_side
-        self.dropdown = ipywidgets.Dropdown(
-            options=names,
-            value=default,
-            description="photo",
-            style={"description_width": "auto"},
-            layout={"width": "190px"},
-        )
-        self.upload = ipywidgets.FileUpload(
-            accept="image/*",
-            description="your own, up to 10 MB",
-            tooltip="Load a photograph from this computer",
-            layout={"width": "auto"},
-        )
-        self.status = ipywidgets.HTML()
-        row = ipywidgets.HBox([self.dropdown, self.upload], layout={"flex_flow": "row wrap"})
-        super().__init__([row, self.status])
-        self._choose(default)
-        self.dropdown.observe(lambda change: self._choose(change.new), "value")
-        self.upload.observe(self._load, "value")
-
-    def _choose(self, name):
-        if name is not None:  # None: an uploaded one is shown
-            self._take(name, sample_image(name))
-
-    def _load(self, change):
-        if not change.new:
-            return
-        # Emptied, so that the same file can come again, and is not kept in the notebook.
-        if isinstance(change.new, dict):  # ipywidgets 7, which Colab has
-            ((name, file),) = change.new.items()
-            self.upload.data, self.upload.metadata = [], []
-        else:
-            (file,), name = change.new, change.new[0]["name"]
-        self.upload.set_trait("value", type(change.new)())
-        source = io.BytesIO(file["content"])
-        source.name = name
-        try:
-            with warnings.catch_warnings(record=True) as caught:
-                warnings.simplefilter("always", UserWarning)
-                image = read_image(source)
-            self._take(name, image, *(str(warning.message) for warning in caught))
-        except ValueError as error:
-            self._say(str(error))
-        else:
-            self.dropdown.value = None
-
-    def _take(self, name, image, *remarks):
-        height, width = image.shape[:2]
-        size = f"{name}: {width} x {height}"
-        if max(height, width) > self._max_side:
-            image = imresize(image, self._max_side / max(height, width))
-            size += f" shrunk to {image.shape[1]} x {image.shape[0]}"
-        if min(image.shape[:2]) < MIN_SIDE:
-            raise ValueError(f"{name}: must have at least {MIN_SIDE} pixels a side, got {size}")
-        self._say(size, *remarks)
-        self.image = image
-
-    def _say(self, *lines):
-        self.status.value = "<br>".join(html.escape(line) for line in lines)
 
 
 class Explorer(ipywidgets.VBox):

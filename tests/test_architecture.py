@@ -21,8 +21,8 @@ FLOORS = [
     | {"train_config", "training_state"},
     {"data", "classic_models", "grading"},
     {"evaluation", "models", "training"} | {f"exercises_{number:02}" for number in range(16)},
-    {"figures", "diagrams", "exercises", "train_command"},
-    {"widgets"},
+    {"figures", "diagrams", "exercises", "photo_picker", "recipes"},
+    {"widgets", "train_command"},
     {"examination"},
     {"doctor"},
     {"__main__"},
@@ -56,7 +56,7 @@ def test_imports_lead_downwards(path):
 @each_module
 def test_modules_stay_small(path):
     # Exercises are content: references, cases, mistakes and hints, no logic.
-    limit = 400 if path.stem.startswith("exercises_") else 360
+    limit = 400 if path.stem.startswith("exercises_") else 350
     assert len(path.read_text().splitlines()) <= limit
     module = importlib.import_module(f"srlib.{path.stem}")
     assert module.__doc__

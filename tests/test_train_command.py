@@ -15,13 +15,14 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from srlib import models, train_command
+from srlib import models, recipes, train_command
 from srlib.assets import sample_names
 from srlib.checkpoint import load_checkpoint
 from srlib.evaluation import upscale
 from srlib.image import write_image
 from srlib.models import create_model, load_pretrained, save_network
-from srlib.train_command import PROFILES, add_parser
+from srlib.recipes import PROFILES
+from srlib.train_command import add_parser
 from srlib.training import TrainConfig
 
 TINY = "--profile ci --scale 2 --steps 6 --progress false"
@@ -147,7 +148,7 @@ def test_what_is_held_out_is_never_trained_on(tiny, photographs, tmp_path, monke
 
 def test_shrunk_copies_are_trained_on_but_not_of_what_is_held_out(photographs):
     recipe = {"data": [str(photographs)], "holdout": 4, "shrink": [0.9, 0.5], "lr_patch_size": 16}
-    training, held_out = train_command.photographs(recipe, 2)
+    training, held_out = recipes.photographs(recipe, 2)
     originals = [pair.name for pair in training if " x" not in pair.name]
     assert len(originals) == 4 and [Path(pair.name).stem for pair in held_out] == ["d"]
     # 40 x 36 shrunk by 0.5 has no place for 16 LR pixels at x2
@@ -159,13 +160,13 @@ def test_a_teacher_s_picture_is_mixed_into_what_is_learned(tiny, tmp_path, photo
     save_network(tmp_path / "t.safetensors", create_model("SrResNet", scale=2, channels=4),
                  name="SrResNet", scale=2, channels=4)  # fmt: skip
     recipe = {"data": [str(photographs)]}
-    pairs, _ = train_command.photographs(recipe, 2)
+    pairs, _ = recipes.photographs(recipe, 2)
     teacher = tmp_path / "t.safetensors"
     picture = upscale(load_pretrained(teacher), pairs[1].lr)
     for share, expected in ((0, pairs[1].hr), (1, picture)):
-        (_, taught, *_) = train_command._taught(pairs, teacher, share, "cpu")
+        (_, taught, *_) = recipes.taught(pairs, teacher, share, torch.device("cpu"))
         np.testing.assert_array_equal(taught.hr, expected)
-    half = train_command._taught(pairs, teacher, 0.5, "cpu")[1].hr.astype(float)
+    half = recipes.taught(pairs, teacher, 0.5, torch.device("cpu"))[1].hr.astype(float)
     assert np.abs(half - (picture.astype(float) + pairs[1].hr) / 2).max() <= 0.5
     out = tiny(f"--teacher {teacher} --teacher-share 1")
     assert json.loads((out / "run.json").read_text())["teacher"] == [str(teacher), 1]
@@ -344,7 +345,7 @@ def test_other_networks_take_their_own_options(tiny):
 
 
 def test_bundled_photographs_are_found():
-    training, held_out = train_command.photographs({"data": ["bundled/train"], "holdout": 2}, 4)
+    training, held_out = recipes.photographs({"data": ["bundled/train"], "holdout": 2}, 4)
     assert len(training) + len(held_out) == len(sample_names("train")) and held_out
 
 

@@ -27,8 +27,8 @@ from srlib.environment import describe
 from srlib.evaluation import evaluate
 from srlib.image import write_image
 from srlib.models import SrResNet
+from srlib.recipes import PROFILES
 from srlib.resample import imresize
-from srlib.train_command import PROFILES
 from srlib.training import TrainConfig, train
 
 ROOT = Path(__file__).resolve().parents[1]

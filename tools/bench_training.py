@@ -19,7 +19,7 @@ from srlib.data import PatchSampler
 from srlib.environment import active_profile, by_profile, describe
 from srlib.measuring import measure
 from srlib.models import SrResNet, load_pretrained
-from srlib.train_command import PROFILES, photographs
+from srlib.recipes import PROFILES, photographs
 from srlib.training import TrainConfig, train
 
 WAYS = {  # each adds one thing to the one before
