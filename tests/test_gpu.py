@@ -38,7 +38,8 @@ def run(pairs, device=DEVICE, seed=0, **options):
 def test_the_first_steps_are_those_of_the_cpu(pairs):
     (_, here), (_, there) = (run(pairs, device, config={"steps": 3}) for device in (DEVICE, "cpu"))
     for column in ("loss", "gradient_norm", "psnr_db"):
-        np.testing.assert_allclose(here[column], there[column], rtol=2e-3)
+        # A GPU convolves in TF32, of 10 bits. Other patches would differ by half.
+        np.testing.assert_allclose(here[column], there[column], rtol=1e-2)
 
 
 @pytest.mark.parametrize("compiled", ["no", *COMPILED])
