@@ -237,9 +237,8 @@ class BicubicUpsample(nn.Module):
         super().__init__()
         check_count("scale", scale)
         row = resize_matrix(5, scale)[2 * scale : 3 * scale]  # (scale, 5): the middle pixel's
-        weight = torch.einsum("pi,qj->pqij", *(torch.from_numpy(row),) * 2).reshape(-1, 25)
-        # Not saved with the weights: it follows from the scale. Of two dimensions, because torch
-        # cannot send a lone buffer of shape (N, 1, H, W) to other processes in channels-last.
+        weight = torch.einsum("pi,qj->pqij", *(torch.from_numpy(row),) * 2).reshape(-1, 1, 5, 5)
+        # Not saved with the weights: it follows from the scale.
         self.register_buffer("weight", weight.float(), persistent=False)
         self.scale = scale
 
@@ -250,6 +249,5 @@ class BicubicUpsample(nn.Module):
                 return self(x)
         channels = x.reshape(-1, 1, *x.shape[-2:])  # (N * C, 1, H, W)
         padded = F.pad(channels, (2, 2, 2, 2), mode="replicate")
-        weight = self.weight.to(x.dtype).view(-1, 1, 5, 5)
-        result = F.pixel_shuffle(F.conv2d(padded, weight), self.scale)
+        result = F.pixel_shuffle(F.conv2d(padded, self.weight.to(x.dtype)), self.scale)
         return result.reshape(*x.shape[:2], *result.shape[-2:])

@@ -24,7 +24,8 @@ def export_onnx(model: nn.Module, path: str | os.PathLike, *, opset: int = 18) -
     """Write a network to one ONNX file that takes batches of images of any size.
 
     The network is traced in evaluation mode, float32, on the CPU; the one given stays as it is.
-    The input is called "lr", (N, 3, H, W); the output "sr". The weights are inside the file.
+    The input is called "lr", (N, 3, H, W); the output "sr". The weights are inside the file, those
+    of convolutions under the network's names for them, so that tools can pick or spare a layer.
 
     Parameters
     ----------

@@ -105,6 +105,9 @@ def train(
 
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
     model.to(device, memory_format=layout).train()
+    if processes > 1:
+        for buffer in model.buffers():  # torch cannot send one of (N, 1, H, W) in channels-last
+            buffer.data = buffer.clone(memory_format=torch.contiguous_format)
     ema = None
     if config.ema_decay:
         ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))

@@ -114,6 +114,19 @@ def test_one_file_of_a_stated_opset_without_data_beside_it(shipped):
     assert dims[1] == 3 and not any(isinstance(d, int) for d in (dims[0], *dims[2:]))
 
 
+@pytest.mark.parametrize("name", NETWORKS)
+def test_each_convolution_reads_the_weight_of_its_name(exported, name):
+    """Notebook 13 spares layers by these names, the fixed one of the image skip too."""
+    model, path = exported(name)
+    expected = {
+        f"{layer}.weight"
+        for layer, module in model.named_modules()
+        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, BicubicUpsample))
+    }
+    convolutions = [n for n in onnx.load(path).graph.node if n.op_type.startswith("Conv")]
+    assert expected and {node.input[1] for node in convolutions} == expected
+
+
 def test_export_is_quiet_and_leaves_the_network_as_it_was(tmp_path, capfd):
     model = random_network(lambda: SrResNet(2, channels=4, num_blocks=1)).train().double()
     before = copy.deepcopy(model.state_dict())
