@@ -638,14 +638,14 @@ draw_wasted(panels[1], small)
 panels[1].set_title("a dot for each channel, a dash: the median")
 show(
     figure,
-    "Left the loss against the bits of a weight: one step for each channel loses less, the more so "
-    "the fewer bits. Right the bits that the channels of each layer waste if they share a step.",
+    "Left the loss against the bits of a weight: at 4 and 5 bits one step for each channel loses "
+    "less, at 3 both are lost. Right the bits that a layer's channels waste if they share a step.",
 )
 (rounded_db - whole_db).round(3).T
 
 # %% [markdown]
-# At 8 bits this network has bits to spare: its channels are about equally wide. At 4 and 3 bits
-# every wasted bit counts.
+# At 8 bits this network has bits to spare: its channels are about equally wide. At 5 and 4 bits
+# every wasted bit counts. At 3 bits neither way leaves enough.
 #
 # So where does the rule come from that one step for a layer is not enough at 8 bits? From networks
 # whose channels differ much in width, as after **folded batch normalisation**: its factors are
