@@ -461,10 +461,10 @@ for share in cut_shares:
 # In turns, so that a slow moment of the machine meets all of them.
 rounds = [{key: latency_of(network) for key, network in timed.items()} for _ in range(5)]
 latency = {key: np.median([times[key] for times in rounds]) for key in timed}  # ms
+left = [100, *pruning.index * 100]  # percent
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(10, 4.5), width_ratios=(3, 2))
-left = [100, *pruning.index * 100]
 for name, colour in (("norm", "C0"), ("activity", "C1")):
     panels[0].plot(left, [whole_db, *pruning[name]], "o--", color=colour, label=f"by {name}")
     tuned = [whole_db, *pruning[f"{name}, tuned"]]
