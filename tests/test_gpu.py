@@ -35,11 +35,11 @@ def run(pairs, device=DEVICE, seed=0, **options):
     return model, train(model, sampler, TrainConfig(**values), **options)
 
 
-def test_the_first_steps_are_those_of_the_cpu(pairs):
+def test_the_first_steps_are_those_of_the_cpu(pairs, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # of 10 bits
     (_, here), (_, there) = (run(pairs, device, config={"steps": 3}) for device in (DEVICE, "cpu"))
     for column in ("loss", "gradient_norm", "psnr_db"):
-        # A GPU convolves in TF32, of 10 bits. Other patches would differ by half.
-        np.testing.assert_allclose(here[column], there[column], rtol=1e-2)
+        np.testing.assert_allclose(here[column], there[column], rtol=2e-3)
 
 
 @pytest.mark.parametrize("compiled", ["no", *COMPILED])
