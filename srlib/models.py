@@ -32,6 +32,7 @@ __all__ = [
     "load_pretrained",
     "pretrained",
     "save_network",
+    "weights_file",
 ]
 
 _UPSAMPLERS = {
@@ -239,6 +240,23 @@ def pretrained() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["name", *columns]).set_index("name")
 
 
+def weights_file(name: str | os.PathLike) -> Path:
+    """Return the file that `load_pretrained` reads; it need not be there if `name` is a file.
+
+    Raises
+    ------
+    ValueError
+        If `name` is neither one of `pretrained` nor ends in .safetensors.
+    """
+    path = Path(name)
+    if path.suffix == ".safetensors":
+        return path
+    names = list(pretrained().index)
+    if name not in names:
+        raise ValueError(f"name must be one of {', '.join(names)} or a file, got {name!r}")
+    return assets.data_file(f"weights/{name}/model.safetensors")
+
+
 def load_pretrained(name: str | os.PathLike) -> nn.Module:
     """Load a trained network, in evaluation mode, float32, on the CPU.
 
@@ -255,12 +273,7 @@ def load_pretrained(name: str | os.PathLike) -> nn.Module:
     ValueError
         If there is no such network, or the file is not of this kind.
     """
-    path = Path(name)
-    if path.suffix != ".safetensors":
-        names = list(pretrained().index)
-        if name not in names:
-            raise ValueError(f"name must be one of {', '.join(names)} or a file, got {name!r}")
-        path = assets.data_file(f"weights/{name}/model.safetensors")
+    path = weights_file(name)
     try:
         with safe_open(path, framework="pt") as file:
             made_by = json.loads(file.metadata()["network"])

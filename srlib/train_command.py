@@ -7,6 +7,7 @@ import json
 import platform
 import re
 import shlex
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -18,7 +19,13 @@ from safetensors import SafetensorError
 from srlib.data import PatchSampler
 from srlib.environment import active_profile, describe
 from srlib.evaluation import evaluate
-from srlib.models import SrResNet, create_model, load_pretrained, save_network
+from srlib.models import (
+    SrResNet,
+    create_model,
+    load_pretrained,
+    save_network,
+    weights_file,
+)
 from srlib.recipes import PROFILES, photographs, taught
 from srlib.train_config import LOSSES
 from srlib.training import TrainConfig, train
@@ -83,8 +90,9 @@ def _train(options) -> None:
     """Train a network on photographs; call it again with the same OUT to go on.
 
     OUT gets checkpoints, log.csv, run.json (command, data, versions, time) and, at the end,
-    model.safetensors, which `python -m srlib upscale --method` takes. What is not given comes
-    from the profile; "none" stands for no value. Several processes, which share each step:
+    model.safetensors, which `python -m srlib upscale --method` takes; with --start-from a folder
+    start, too, which tells how those weights were made. What is not given comes from the profile;
+    "none" stands for no value. Several processes, which share each step:
     torchrun --nproc-per-node 2 -m srlib train ...
     """
     given = vars(options)
@@ -159,6 +167,8 @@ def _train(options) -> None:
 
     def on_step(step, model):
         if not trained and state.is_main_process:
+            if options.start_from and not before:
+                _copy_origin(weights_file(options.start_from), options.out / "start")
             _write(record, run)
         trained[:] = [True]
 
@@ -213,6 +223,16 @@ def _take_over(model, source):
     model.load_state_dict(fitting, strict=False)
     if PartialState().is_main_process:
         print(f"{len(fitting)} of {len(own)} tensors come from {source}")
+
+
+def _copy_origin(weights, folder):
+    """Copy what tells how weights were made, where it is there: the files may be replaced later."""
+    for name in ("run.json", "record.json", "log.csv"):
+        if (source := weights.with_name(name)).is_file():
+            folder.mkdir(exist_ok=True)
+            shutil.copyfile(source, folder / name)
+    if (earlier := weights.with_name("start")).is_dir():
+        shutil.copytree(earlier, folder / "start", dirs_exist_ok=True)
 
 
 def _write(path, run):

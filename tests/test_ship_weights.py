@@ -32,10 +32,10 @@ def train(out, *more):
 
 def test_a_network_is_shipped_with_all_that_made_it(shipped, tmp_path):
     train("first", "--scale", "2")
-    train("second", "--scale", "2", "--start-from", "first/model.safetensors", "--seed", "3")
     ship.main(tmp_path / "first", "mine")
     before = json.loads((shipped / "mine/record.json").read_text())
-    ship.main(tmp_path / "second", "mine", shipped / "mine")
+    train("second", "--scale", "2", "--start-from", "weights/mine/model.safetensors", "--seed", "3")
+    ship.main(tmp_path / "second", "mine")
     record = json.loads((shipped / "mine/record.json").read_text())
     assert record["start"] == before and record["seed"] == 3
     log = pd.read_csv(shipped / "mine/log.csv", index_col="step")
@@ -54,17 +54,32 @@ def test_a_network_is_shipped_with_all_that_made_it(shipped, tmp_path):
 def test_the_log_of_another_network_is_not_taken(shipped, tmp_path):
     train("first", "--scale", "2")
     train("third", "--scale", "3", "--start-from", "first/model.safetensors")
-    ship.main(tmp_path / "third", "x3", tmp_path / "first")
+    ship.main(tmp_path / "third", "x3")
     assert len(pd.read_csv(shipped / "x3/log.csv")) == 4
     card = (shipped / "x3/README.md").read_text()
     assert "one after the other" not in card and "--out first" in card
 
 
-@pytest.mark.parametrize("start", [None, "second"])
-def test_a_chain_with_a_gap_is_refused_and_nothing_written(shipped, tmp_path, start):
+def test_a_chain_that_was_never_shipped_is_whole(shipped, tmp_path):
+    """And stays so when what it started from is replaced, or the training is called once more."""
     train("first")
+    for source, out, seed in [("first", "second", "1"), ("second", "third", "2")]:
+        train(out, "--start-from", f"{source}/model.safetensors", "--seed", seed)
+    for name in ("run.json", "log.csv"):
+        (tmp_path / "second" / name).write_text("replaced")
+    train("third", "--start-from", "second/model.safetensors", "--seed", "2", "--log-every", "2")
+    ship.main(tmp_path / "third", "mine")
+    record = json.loads((shipped / "mine/record.json").read_text())
+    assert [record["seed"], record["start"]["seed"], record["start"]["start"]["seed"]] == [2, 1, 0]
+    assert "start" not in record["start"]["start"]
+    assert list(pd.read_csv(shipped / "mine/log.csv")["step"]) == list(range(1, 13))
+
+
+def test_a_chain_with_a_gap_is_refused_and_nothing_written(shipped, tmp_path):
+    train("first")
+    (tmp_path / "first/run.json").unlink()
+    (tmp_path / "first/log.csv").unlink()
     train("second", "--start-from", "first/model.safetensors")
-    train("third", "--start-from", "second/model.safetensors")
-    with pytest.raises(SystemExit, match=r"START: must be the folder|does not say what made"):
-        ship.main(tmp_path / "third", "mine", start and tmp_path / start)
+    with pytest.raises(SystemExit, match="second does not say what made first/model.safetensors"):
+        ship.main(tmp_path / "second", "mine")
     assert not shipped.exists()

@@ -1,10 +1,10 @@
 """Score a finished training and put it among the shipped networks, with its card.
 
-python tools/ship_weights.py RUN NAME [START]
+python tools/ship_weights.py RUN NAME
 
-RUN is the --out of python -m srlib train, NAME like srresnet_x4. START is the folder of the weights
-that RUN started from, if it did: a run, or a shipped network; what made them is recorded too, and
-log.csv shows the trainings of one network as one, each after the other.
+RUN is the --out of python -m srlib train, NAME like srresnet_x4. If RUN started from other weights,
+what made them is recorded too, and log.csv shows the trainings of one network as one, each after
+the other.
 Writes data/weights/NAME/: model.safetensors (float16, what is scored is this file), log.csv,
 record.json, README.md. The benchmarks are scored here, once, and decide nothing.
 """
@@ -46,22 +46,26 @@ def compress(pairs, quality):
     return result
 
 
-def main(run_folder: Path, name: str, start_folder: Path | None = None):
-    """Ship RUN, which started from the weights in START, as NAME."""
-    run = json.loads((run_folder / "run.json").read_text())
-    if bool(run["start_from"]) != bool(start_folder):
-        sys.exit(f"START: must be the folder of {run['start_from']}, got {start_folder}")
-    scale = run["network"]["scale"]
-    log = pd.read_csv(run_folder / "log.csv", index_col="step")
-    record = {"scale": scale, **{k: v for k, v in run.items() if k != "held_out"}}
-    if start_folder:
-        (path,) = [*start_folder.glob("run.json"), *start_folder.glob("record.json")]
-        start = json.loads(path.read_text())
-        if start["start_from"] and "start" not in start:
-            sys.exit(f"{path} does not say what made {start['start_from']}: ship that run first")
-        record["start"] = {k: v for k, v in start.items() if k != "held_out"}
+def origin(folder):
+    """Return the record and the log of a training, and in them what it started from."""
+    (path,) = [*folder.glob("run.json"), *folder.glob("record.json")]
+    record = json.loads(path.read_text())
+    record.pop("held_out", None)
+    log = pd.read_csv(folder / "log.csv", index_col="step")
+    if record["start_from"] and "start" not in record:  # else the log is chained, too
+        if not (folder / "start").is_dir():
+            sys.exit(f"{folder} does not say what made {record['start_from']}")
+        record["start"], before = origin(folder / "start")
         if went_on(record):
-            log = chained(pd.read_csv(start_folder / "log.csv", index_col="step"), log)
+            log = chained(before, log)
+    return record, log
+
+
+def main(run_folder: Path, name: str):
+    """Ship RUN as NAME."""
+    record, log = origin(run_folder)
+    scale = record["network"]["scale"]
+    record = {"scale": scale, **record}
     folder = WEIGHTS / name
     folder.mkdir(parents=True, exist_ok=True)
     source, target = run_folder / "model.safetensors", folder / "model.safetensors"
@@ -171,4 +175,4 @@ Licence of the weights: as the code, MIT. BSDS500 is for non-commercial research
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], *map(Path, sys.argv[3:]))
+    main(Path(sys.argv[1]), sys.argv[2])
