@@ -469,7 +469,8 @@ axes.set_yticks(places, changes.index, fontsize=10)
 axes.set(xlabel="change of the PSNR (dB)", xlim=(-3.2, 0.6), title="What each deviation is worth")
 axes.grid(axis="y", visible=False)
 cut_off = list(changes.index).index("LR without antialiasing")
-axes.text(-3.15, cut_off - 0.2, "IMDN: -8.55 dB", color="white", va="center", fontsize=10)
+label = f"IMDN: {changes['IMDN change (dB)'].iloc[cut_off]:.2f} dB"
+axes.text(-3.15, cut_off - 0.2, label, color="white", va="center", fontsize=10)
 axes.legend(loc="lower left")
 show(
     figure,
