@@ -52,7 +52,7 @@ from srlib.data import PatchSampler, load_images, make_pairs
 from srlib.environment import by_profile
 from srlib.evaluation import evaluate, published_results, upscale
 from srlib.exercises import check
-from srlib.figures import show, zoom_grid
+from srlib.figures import compare, show, zoom_grid
 from srlib.image import rgb_to_y, to_float
 from srlib.layers import BicubicUpsample, DeconvBlock, ResidualBlock
 from srlib.metrics import psnr, score
@@ -376,9 +376,9 @@ def error_of(network, photo):
     )
 
 
-shown = ("chelsea", "coffee", "brick")
+shown = ("chelsea", "coffee")
 side = min(min(photo_pairs[photo].hr.shape[:2]) for photo in shown)
-figure, panels = plt.subplots(len(shown), 4, figsize=(10, 2.4 * len(shown)))
+figure, panels = plt.subplots(len(shown), 4, figsize=(9, 2.2 * len(shown)))
 for row, photo in zip(panels, shown):
     row[0].imshow(middle(photo_pairs[photo].hr, side))
     for axes, network in zip(row[1:], upscalers):
@@ -391,7 +391,7 @@ label = "error in luma (grey levels)"
 figure.colorbar(drawn, ax=panels, extend="max", label=label, shrink=0.8)
 show(
     figure,
-    "Three photographs, each with its error maps for bicubic, the small and the full network. "
+    "Two photographs, each with its error maps for bicubic, the small and the full network. "
     "Errors sit on edges and on texture; the networks' maps are darker, most of all along edges.",
 )
 
@@ -423,6 +423,76 @@ show(
 # The box is where the full network errs most. Look at what it drew there: does it stay blurred, or
 # does it invent a structure that is not in the original? The second is the worse failure, because
 # nobody can see it without the original.
+#
+# ### Too sharp
+#
+# A network can also err by drawing an edge sharper than it was. A spectrum shows it: the power of
+# the luma in rings of equal spatial frequency, of the enlargement against that of the original.
+# Below 0 dB detail is missing. Above, there is more than there was.
+#
+# *Predict:* on which side of 0 dB is bicubic interpolation? And a network?
+
+
+# %%
+def spectrum(image):
+    """Mean power of the luma in 25 rings of frequency, 0 to 0.5 cycles a pixel: (25,)."""
+    luma = rgb_to_y(image).astype(float)
+    fade = np.hanning(luma.shape[0])[:, None] * np.hanning(luma.shape[1])  # no jump at the edges
+    power = np.abs(np.fft.fft2((luma - luma.mean()) * fade)) ** 2
+    rows, columns = (np.fft.fftfreq(length) for length in luma.shape)
+    frequency = np.hypot(rows[:, None], columns)
+    return stats.binned_statistic(frequency.ravel(), power.ravel(), bins=25, range=(0, 0.5))[0]
+
+
+def excess(network, photo):
+    """Power of an enlargement against that of the original in each ring, in dB."""
+    return 10 * np.log10(spectrum(enlarged(network, photo)) / spectrum(photo_pairs[photo].hr))
+
+
+# %%
+behind = (by_image["full"] - by_image["small"]).loc["photographs"].idxmin()
+ring = (np.arange(25) + 0.5) / 50  # the middle of each, cycles a pixel
+figure, panels = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
+for photo in photo_pairs:
+    panels[0].plot(ring, excess("full", photo), label=photo)
+for network in upscalers:
+    panels[1].plot(ring, excess(network, behind), label=network)
+panels[0].set(title="full network", ylabel="power against the original (dB)", ylim=(-30, 12))
+panels[1].set(title=f"{behind}, where full is furthest behind small")
+for axes in panels:
+    axes.axhline(0, color="black", linewidth=1)
+    axes.axvline(0.5 / scale, color="grey", linestyle=":")
+    axes.set_xlabel("frequency (cycles a pixel)")
+    axes.legend(loc="lower left", fontsize=9)
+show(
+    figure,
+    "Power of enlargements against that of the original over frequency. Left the full network on "
+    "each photograph, right three methods on one photograph. A dotted line marks the sampling "
+    "limit of the LR image.",
+)
+again = imresize(enlarged("full", behind), 1 / scale).astype(float)
+off = np.abs(again - photo_pairs[behind].lr).mean()
+print(f"{behind}, full, shrunk again: {off:.2f} grey levels from the LR image")
+
+# %%
+versions = {"original": photo_pairs[behind].hr}
+versions |= {name: enlarged(name, behind) for name in upscalers}
+top, left, height, width = loudest_box(versions["full"], versions["small"], side // 4)
+place = (slice(top, top + height), slice(left, left + width))
+show(
+    compare({k: v[place] for k, v in versions.items()}, reference="original", scale=scale),
+    f"The place of {behind} where the full and the small network differ most: original, bicubic, "
+    "small, full.",
+)
+
+# %% [markdown]
+# Right of the dotted line, the sampling limit of the LR image, whatever a network draws is what it
+# has learned. Mostly that is less than there was: the mean of all that is possible is soft.
+#
+# A line above 0 dB is a photograph that is itself soft. The networks learned from sharp ones, and
+# made it as sharp as those. Nothing in the LR image says that this is wrong: shrunk again, the
+# result is nearly that image (notebook 01). A network that is better on sharp photographs can lose
+# here for that very reason.
 #
 # Now go through the pictures yourself. The four windows are original, bicubic, small and full, and
 # the caption has the PSNR *in the window*.
@@ -901,7 +971,7 @@ for name, values in gains.items():
 # %% [markdown]
 # - A mean over images has a standard error, and pairing makes that of a difference far smaller.
 # - What remains after a network is texture and the finest structure. On inputs that are not like
-#   those it was trained on, the gain shrinks.
+#   those it was trained on, the gain shrinks, and a soft photograph comes out too sharp.
 # - The self-ensemble gives a little, for eight times the work.
 # - Seeds of one network can lie as far apart as two networks. One seed proves little, and a
 #   difference counts from several standard errors on.

@@ -100,7 +100,7 @@ def middle(image, side):
 
 if benchmark and is_cached(f"{benchmark}/x{scale}"):
     scored_on, images = benchmark, load_images(benchmark, scale)
-else:  # brick: its pattern is aliased in the LR image, and a tiny change can turn it round
+else:  # brick is left out: softer than what the networks know, see notebook 10
     scored_on, images = "photographs", load_images("bundled/test")
     del images["brick"]
     images = {name: middle(image, 2 * crop_side) for name, image in images.items()}

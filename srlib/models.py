@@ -32,7 +32,6 @@ __all__ = [
     "load_pretrained",
     "pretrained",
     "save_network",
-    "weights_file",
 ]
 
 _UPSAMPLERS = {
