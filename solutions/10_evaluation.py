@@ -361,6 +361,10 @@ tidy(pd.DataFrame(rows).T)
 # A single image may decide a mean. Is one in the right panel far from all others? It moves the
 # mean and swells the standard error; the median hardly notices it. Report both, look at the
 # picture, and leave it in.
+#
+# And if the full network is not ahead of the small one? It has nearly five times the parameters.
+# But each of its steps takes longer, and in the hours that it had it made about half as many: the
+# cards of both say so (`data/weights`). Parameters pay only with the training they need.
 
 # %% [markdown]
 # ## 3. Where the error is
@@ -727,8 +731,8 @@ tidy(pd.DataFrame(rows).T, digits=3)
 # IMDN gains 0.09 dB on Set5 (`data/records/protocol_audit_imdn.csv`). The gain is small; the
 # standard error and the column beside it say how sure it is. It comes from the averaging, not from
 # the network. A table may have it if it says so and states the eightfold cost; to compare a network
-# *with* against another *without* is a trick. For the same time one may run a larger network: the
-# step from small to full in section 2 is the number to compare with.
+# *with* against another *without* is a trick. For the same time one may run a larger network, and
+# what that gives depends on its training: compare the step from small to full in section 2.
 #
 # ## 6. An ablation with error bars
 #
