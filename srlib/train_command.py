@@ -19,13 +19,7 @@ from safetensors import SafetensorError
 from srlib.data import PatchSampler
 from srlib.environment import active_profile, describe
 from srlib.evaluation import evaluate
-from srlib.models import (
-    SrResNet,
-    create_model,
-    load_pretrained,
-    save_network,
-    weights_file,
-)
+from srlib.models import SrResNet, create_model, load_pretrained, save_network, weights_file
 from srlib.recipes import PROFILES, photographs, taught
 from srlib.train_config import LOSSES
 from srlib.training import TrainConfig, train
