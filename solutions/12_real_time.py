@@ -927,16 +927,25 @@ print(f"equal multiply-adds, and {slow} takes {factor:.1f} times as long as {fas
 # A processor computes and moves numbers at the same time, and the slower of the two decides. This
 # is the **roofline** model (Williams, Waterman, Patterson 2009). **Arithmetic intensity** is FLOP
 # per byte moved. Below a certain intensity, memory is the limit: the roof slopes there. To draw the
-# roof of this machine: a large matrix product for its height, a large copy for its slope.
+# roof of this machine: for its slope, a large copy; for its height, a large matrix product and a
+# wide convolution, and the faster of the two. The libraries behind them do not use the same
+# instructions on every processor.
 
 # %%
 side = by_profile(ci=256, cpu=2048, gpu=8192)
 a, b = torch.rand(2, side, side, device=device)
 long = torch.rand(by_profile(ci=10**6, cpu=3 * 10**7, gpu=10**9), device=device)
 target = torch.empty_like(long)
-limits = race({"product": lambda: a @ b, "copy": lambda: target.copy_(long)}, 5)
-peak = 2 * side**3 / np.median(limits["product"]) / 1e6  # GFLOP/s
-bandwidth = 2 * long.numel() * 4 / np.median(limits["copy"]) / 1e6  # GB/s, read and written
+wide = nn.Conv2d(64, 64, kernel_size=3, padding=1, device=device)
+wide_input = torch.rand(by_profile(ci=1, cpu=1, gpu=256), 64, 90, 160, device=device)
+calls = {"product": lambda: a @ b, "convolution": lambda: wide(wide_input)}
+limits = race({**calls, "copy": lambda: target.copy_(long)}, 5)
+ms = {name: np.median(values) for name, values in limits.items()}
+flop = {"product": 2 * side**3, "convolution": 2 * 9 * 64 * wide_input.numel()}
+reached = {name: flop[name] / ms[name] / 1e6 for name in flop}  # GFLOP/s
+peak = max(reached.values())
+bandwidth = 2 * long.numel() * 4 / ms["copy"] / 1e6  # GB/s, read and written
+print(*(f"{name} {speed:.0f} GFLOP/s" for name, speed in reached.items()), sep=", ")
 print(f"peak {peak:.0f} GFLOP/s, memory {bandwidth:.1f} GB/s, ridge {peak / bandwidth:.1f} FLOP/B")
 
 # %%
