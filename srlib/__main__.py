@@ -106,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
         "out", type=Path, help="the file to write: .png, .tif, .webp, .bmp (lossless) or .jpg"
     )
     enlarge.add_argument(
-        "--scale", type=float, default=4.0, help="factor per side, at least 1 (default: 4)"
+        "--scale", type=float, help="factor per side, at least 1 (default: the network's, else 4)"
     )
     enlarge.add_argument(
         "--tile",
@@ -127,7 +127,9 @@ def _parser() -> argparse.ArgumentParser:
         help="a benchmark (Set5, Set14, BSD100, Urban100), 'bundled/test', or a folder of "
         "originals (default: Set5)",
     )
-    evaluation.add_argument("--scale", type=int, default=4, help="2, 3, 4, ... (default: 4)")
+    evaluation.add_argument(
+        "--scale", type=int, help="2, 3, 4, ... (default: the network's, else 4)"
+    )
     evaluation.add_argument(
         "--grey",
         choices=("as_rgb", "as_grey"),
@@ -191,36 +193,36 @@ def _fetch(options) -> None:
 
 
 def _method(options):
-    """Return the name of the method that is asked for, and the network if it is one."""
-    scale, name = options.scale, options.method or f"srresnet_x{options.scale:g}"
+    """Return the name of the method that is asked for, the network if it is one, and the scale."""
+    scale = 4 if options.scale is None else options.scale
+    name = options.method or f"srresnet_x{scale:g}"
     if name in KERNELS:
         if options.ensemble:
             raise ValueError(f"--ensemble is for networks, got --method {name}")
-        return name, None
+        return name, None, scale
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if name.endswith(".safetensors"):
         network = load_pretrained(name)
-        if network.scale != scale:
+        if options.scale not in (None, network.scale):
             raise ValueError(f"{name} enlarges by {network.scale}, got --scale {scale:g}")
-        return name, network.to(device)
+        return name, network.to(device), network.scale
     scales = pretrained()["scale"]
     if options.method and name not in scales:
         known = ", ".join([*scales.index, *KERNELS])
         raise ValueError(f"--method must be one of {known}, got {name!r}")
-    if name not in scales or scales[name] != scale:
+    if name not in scales or options.scale not in (None, scales[name]):
         raise ValueError(
             f"{options.method or 'A network'} cannot enlarge by {scale:g}; the networks are "
             f"{', '.join(f'{network} (by {own})' for network, own in scales.items())}; "
             f"for any --scale there is --method {', '.join(KERNELS)}"
         )
-    return name, load_pretrained(name).to(device)
+    return name, load_pretrained(name).to(device), int(scales[name])
 
 
 def _upscale(options) -> None:
     """Enlarge a photograph and write it to a new file."""
-    scale = options.scale
-    if not 1 <= scale <= 100:
-        raise ValueError(f"--scale must be from 1 to 100, got {scale:g}")
+    if options.scale is not None and not 1 <= options.scale <= 100:
+        raise ValueError(f"--scale must be from 1 to 100, got {options.scale:g}")
     if options.tile < 1:
         raise ValueError(f"--tile must be at least 1, got {options.tile}")
     if options.out.exists() and not options.force:
@@ -228,7 +230,7 @@ def _upscale(options) -> None:
     if not options.out.resolve().parent.is_dir():
         raise ValueError(f"the folder {options.out.parent} does not exist")
     _check_writable(options.out)
-    name, network = _method(options)
+    name, network, scale = _method(options)
     image = read_image(options.photo)
     height, width = image.shape[:2]
     if height * width * scale**2 > MAX_PIXELS:
@@ -260,8 +262,7 @@ def _evaluate(options) -> None:
     Beneath it stands what papers report for the benchmark, with the method and bicubic
     interpolation as they score here.
     """
-    scale = options.scale
-    name, network = _method(options)
+    name, network, scale = _method(options)
     images = load_images(options.data, scale, grey=options.grey)
     pairs = make_pairs(images, scale)
     if network is None:

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from torch import nn
 from srlib.__main__ import main
 from srlib.evaluation import published_results, upscale
 from srlib.image import read_image, write_image
-from srlib.models import create_model, pretrained
+from srlib.models import create_model, load_pretrained, pretrained
 from srlib.resample import imresize
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (24, 31, 3), dtype=np.uint8)
@@ -53,6 +54,7 @@ def test_upscale_with_a_kernel(photo, scale, method, capsys):
     [
         ([], "srresnet_x4", False),
         (["--scale", "2"], "srresnet_x2", False),
+        (["--method", "srresnet_x2"], "srresnet_x2", False),  # as its card says it
         (["--scale", "2", "--method", "srresnet_x2", "--ensemble"], "srresnet_x2", True),
         (["--tile", "10"], "srresnet_x4", False),
     ],
@@ -63,6 +65,16 @@ def test_upscale_with_a_network(photo, networks, arguments, name, ensemble, caps
     expected = upscale(networks[name], PHOTO, ensemble=ensemble)
     np.testing.assert_array_equal(read_image(out), expected)
     assert name in capsys.readouterr().out
+
+
+def test_the_scale_of_a_file_is_its_network_s(photo, capsys):
+    path = Path(__file__).parents[1] / "data" / "weights" / "srresnet_x3" / "model.safetensors"
+    out = photo.with_name("out.png")
+    assert main(["upscale", str(photo), str(out), "--method", str(path)]) == 0
+    np.testing.assert_array_equal(read_image(out), upscale(load_pretrained(path), PHOTO))
+    arguments = ["upscale", str(photo), str(out), "--method", str(path), "--force"]
+    assert main([*arguments, "--scale", "2"]) == 1
+    assert "enlarges by 3, got --scale 2" in capsys.readouterr().err
 
 
 def test_upscale_works_in_tiles(networks, tmp_path, capsys):
@@ -243,8 +255,9 @@ def test_evaluate_puts_a_network_among_the_published(
 
 
 def test_evaluate_a_folder_of_one_s_own(photo, networks, capsys):
-    assert main(["evaluate", "--data", str(photo.parent), "--scale", "2"]) == 0
+    assert main(["evaluate", "--data", str(photo.parent), "--method", "srresnet_x2"]) == 0
     text = capsys.readouterr().out
+    assert text.startswith("srresnet_x2, x2 on")
     assert "mean" in text and "Beside bicubic interpolation" in text
 
 
