@@ -21,12 +21,12 @@ try:
     import pandas as pd
     import torch
 
+    from srlib._train_command import add_parser
     from srlib.data import load_images, make_pairs
     from srlib.evaluation import evaluate, published_results, upscale
     from srlib.image import MAX_PIXELS, read_image, write_image
     from srlib.models import load_pretrained, pretrained
     from srlib.resample import KERNELS, imresize
-    from srlib.train_command import add_parser
 except Exception as error:  # torch or another package is missing or broken: the doctor says what
     _broken: Exception | None = error
 else:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from srlib.download import RemoteFile, obtain
+from srlib._download import RemoteFile, obtain
 
 __all__ = ["data_file", "datasets", "fetch", "is_cached", "sample_image", "sample_names"]
 
@@ -124,7 +124,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     ------
     ValueError
         If there is no such dataset or part.
-    srlib.download.FetchError
+    srlib._download.FetchError
         An OSError: a file cannot be downloaded or has another hash, a zip is unsafe, or the cache
         cannot be written. No half file stays in the dataset's folder.
 

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from srlib import assets
-from srlib.checks import check_count
+from srlib._arguments import check_count
 from srlib.image import read_image
 from srlib.resample import imresize, modcrop
 

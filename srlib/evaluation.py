@@ -10,9 +10,9 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from srlib import assets
-from srlib.checks import check_count
+from srlib._arguments import check_count
+from srlib._fixed_order import FixedOrder
 from srlib.data import Pair
-from srlib.fixed_order import FixedOrder
 from srlib.image import to_float, to_uint8
 from srlib.measuring import receptive_field
 from srlib.metrics import EvalProtocol, score

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["read_image", "rgb_to_y", "to_float", "to_uint8", "write_image"]
+__all__ = ["MAX_PIXELS", "read_image", "rgb_to_y", "to_float", "to_uint8", "write_image"]
 
 # Pillow's own limit for "this must be an attack": 2 * 89 478 485 pixels, 512 MiB as RGB.
 MAX_PIXELS = 178_956_970

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from srlib.checks import check_count, check_odd
+from srlib._arguments import check_count, check_odd
 from srlib.resample import resize_matrix
 
 __all__ = [

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from srlib.checks import check_count
+from srlib._arguments import check_count
 
 __all__ = ["measure", "receptive_field"]
 

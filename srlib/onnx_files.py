@@ -11,8 +11,8 @@ import onnxruntime
 import torch
 from torch import nn
 
-from srlib.checks import check_count, check_input
-from srlib.whole_file import whole_file
+from srlib._arguments import check_count, check_input
+from srlib._atomic import atomic_write
 
 __all__ = ["OnnxNetwork", "export_onnx"]
 
@@ -53,7 +53,7 @@ def export_onnx(model: nn.Module, path: str | os.PathLike, *, opset: int = 18) -
     path = Path(path)
     traced = copy.deepcopy(model).float().cpu().eval()
     free = {axis: torch.export.Dim(name) for axis, name in ((0, "N"), (2, "H"), (3, "W"))}
-    with whole_file(path) as partial, _quiet_exporter():
+    with atomic_write(path) as partial, _quiet_exporter():
         torch.onnx.export(
             traced,
             (torch.rand(_EXAMPLE),),

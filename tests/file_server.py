@@ -13,7 +13,7 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from srlib.download import RemoteFile
+from srlib._download import RemoteFile
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -115,7 +115,7 @@ def run_fetch(files, name, cache, *, wait=False, locks=True, **options):
     )
     program = (
         "import signal, filelock, pooch, requests, tqdm.auto\n"
-        "from srlib import assets, download\n"
+        "from srlib import _download as download, assets\n"
         # A shell that starts the tests in the background leaves Ctrl-C ignored.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"assets._load_registry = lambda: [download.RemoteFile(*row) for row in {rows!r}]\n"

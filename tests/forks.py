@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from srlib import checkpoint
+from srlib.training import checkpoint
 
 # Torch decides at its first backward pass whether a fork may do one. After an ONNX export it would
 # decide that it may not.

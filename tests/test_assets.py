@@ -1,4 +1,4 @@
-"""`srlib.assets` and `srlib.download`, against a server on this machine that misbehaves."""
+"""`srlib.assets` and `srlib._download`, against a server on this machine that misbehaves."""
 
 import errno
 import hashlib
@@ -35,8 +35,9 @@ from file_server import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srlib import assets, download
-from srlib.download import FetchError, RemoteFile
+from srlib import _download as download
+from srlib import assets
+from srlib._download import FetchError, RemoteFile
 
 
 def snapshot(folder):
@@ -118,7 +119,7 @@ def test_data_file_in_a_clone():
 def test_an_installed_package_finds_its_files_and_another_cache(tmp_path):
     package = tmp_path / "site" / "srlib"
     (package / "_data").mkdir(parents=True)
-    for module in ("__init__", "assets", "download"):
+    for module in ("__init__", "assets", "_download"):
         source = REPOSITORY / "srlib" / f"{module}.py"
         (package / source.name).write_bytes(source.read_bytes())
     for name in ("registry.csv", "datasets.toml"):

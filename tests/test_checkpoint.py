@@ -15,8 +15,8 @@ from forks import PHASES, in_a_fork, kill_in
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from srlib import checkpoint
-from srlib.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from srlib.training import checkpoint
+from srlib.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 
 SOURCE = Path(checkpoint.__file__).parent
 

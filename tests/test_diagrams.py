@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch
 from matplotlib.transforms import Bbox
 
-from srlib.diagrams import draw_chain
+from srlib.figures.diagrams import draw_chain
 
 FEATURES = "(N, 64, H, W)"
 RESIDUAL = [

@@ -15,12 +15,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srlib import assets, doctor, environment, examination
+from srlib import assets, doctor, environment
 from srlib.__main__ import main
 from srlib.doctor import examine, report, show_test_widget
-from srlib.examination import LOOKS, Check, look
+from srlib.doctor import looks as examination
+from srlib.doctor.looks import LOOKS, Check, look
 
-REPOSITORY = Path(doctor.__file__).resolve().parents[1]
+REPOSITORY = Path(__file__).resolve().parents[1]
 
 
 def assert_found(check, state, *words, stops=False):

@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from srlib.figures import plot_history
-from srlib.history_plots import fit_scale, label_steps
+from srlib.figures.history import fit_scale, label_steps
 
 
 def history(steps=400, *, every=1, seed=0, validate_every=100, seconds=0.05, **columns):

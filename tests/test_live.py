@@ -13,9 +13,8 @@ from IPython.core.events import EventManager, available_events
 from matplotlib.figure import Figure
 from PIL import Image
 
-from srlib import live
-from srlib.live import _means
-from srlib.widgets import LivePlot
+from srlib.widgets import LivePlot, live
+from srlib.widgets.live import _means
 
 
 def row(step, **values):
@@ -247,14 +246,14 @@ def test_a_process_started_from_a_notebook_displays_nothing(notebook, monkeypatc
 
 @pytest.mark.slow
 def test_a_script_prints_nothing():
-    code = "from srlib.live import LivePlot\nLivePlot()({'step': 1, 'loss': 1.0})"
+    code = "from srlib.widgets.live import LivePlot\nLivePlot()({'step': 1, 'loss': 1.0})"
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
 
 
 CELLS = (
     """
-from srlib.live import LivePlot
+from srlib.widgets.live import LivePlot
 live = LivePlot()
 """,
     """

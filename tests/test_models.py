@@ -13,11 +13,14 @@ from skimage.color import rgb2ycbcr
 from torch import nn
 
 from srlib.assets import data_file
-from srlib.classic_models import FSRCNN, SRCNN, PlainCNN, PoolingCNN
 from srlib.data import load_images, make_pairs
 from srlib.evaluation import evaluate
 from srlib.layers import DeconvBlock, PixelShuffleBlock
 from srlib.models import (
+    FSRCNN,
+    SRCNN,
+    PlainCNN,
+    PoolingCNN,
     SrResNet,
     TwoStageSrResNet,
     create_model,

@@ -305,8 +305,10 @@ class TestBuilt:
     def test_every_public_name_of_the_library_is_explained_and_no_other(self, site):
         texts = [path.read_text("utf-8") for path in (site / "api").glob("*.html")]
         explained = {name for text in texts for name in Links(text).ids}
-        for path in sorted((ROOT / "srlib").glob("*.py")):
-            if path.stem == "__init__" or re.fullmatch(r"exercises_\d\d", path.stem):
+        for path in sorted((ROOT / "srlib").rglob("*.py")):
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            module = module.removesuffix(".__init__")
+            if re.search(r"^srlib$|\._(?!_main__)|\.nb\d\d$", module):
                 continue
             tree = ast.parse(path.read_text("utf-8"))
             imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
@@ -317,7 +319,7 @@ class TestBuilt:
                 if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
             ]
             for name in public:
-                assert f"{homes.get(name, f'srlib.{path.stem}')}.{name}" in explained
+                assert f"{homes.get(name, module)}.{name}" in explained
         private = [name for name in explained if re.search(r"^srlib.*\._(?!_main__)", name)]
         assert private == []
 

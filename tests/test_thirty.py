@@ -26,10 +26,10 @@ from file_server import (
 )
 
 from srlib import assets, models
+from srlib._atomic import atomic_write
+from srlib._download import FetchError, obtain
 from srlib.assets import is_cached
-from srlib.download import FetchError, obtain
 from srlib.image import write_image
-from srlib.whole_file import whole_file
 
 CLASS = 30
 NOBODY = 65534  # the account without rights, on any Unix
@@ -266,7 +266,7 @@ def test_networks_and_pictures_of_one_account_can_be_read_by_others(tmp_path):
     network = models.create_model("SrResNet", 2, channels=4, num_blocks=1)
     models.save_network(tmp_path / "network.safetensors", network, "SrResNet", scale=2)
     write_image(tmp_path / "picture.png", np.zeros((4, 4, 3), np.uint8))
-    with whole_file(tmp_path / "text.csv") as partial:
+    with atomic_write(tmp_path / "text.csv") as partial:
         partial.write_text("text")
     (tmp_path / "plain").touch()
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}

@@ -15,15 +15,16 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from srlib import models, recipes, train_command
+from srlib import _train_command as train_command
+from srlib import models
+from srlib._train_command import add_parser
 from srlib.assets import sample_names
-from srlib.checkpoint import load_checkpoint
 from srlib.evaluation import upscale
 from srlib.image import write_image
 from srlib.models import create_model, load_pretrained, save_network
-from srlib.recipes import PROFILES
-from srlib.train_command import add_parser
-from srlib.training import TrainConfig
+from srlib.training import TrainConfig, recipes
+from srlib.training.checkpoint import load_checkpoint
+from srlib.training.recipes import PROFILES
 
 TINY = "--profile ci --scale 2 --steps 6 --progress false"
 
@@ -351,7 +352,7 @@ def test_bundled_photographs_are_found():
 
 SCRIPT = """
 import argparse, sys
-from srlib.train_command import add_parser
+from srlib._train_command import add_parser
 parser = argparse.ArgumentParser()
 add_parser(parser.add_subparsers())
 options = parser.parse_args()

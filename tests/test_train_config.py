@@ -7,7 +7,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from srlib.train_config import LOSSES, TrainConfig, charbonnier, schedule
+from srlib.training.config import LOSSES, TrainConfig, charbonnier, schedule
 
 # Written down anew: where a training stands, and the part of the highest rate that goes with it.
 BY_HAND = {

@@ -18,13 +18,13 @@ from torch._dynamo.utils import counters
 
 from srlib import training
 from srlib.assets import sample_image
-from srlib.checkpoint import load_checkpoint
 from srlib.data import PatchSampler, make_pairs
 from srlib.models import SrResNet
-from srlib.run_log import COLUMNS
-from srlib.train_config import schedule
 from srlib.training import TrainConfig, train
-from srlib.training_state import TrainingState
+from srlib.training.checkpoint import load_checkpoint
+from srlib.training.config import schedule
+from srlib.training.run_log import COLUMNS
+from srlib.training.state import TrainingState
 
 
 @pytest.fixture(scope="module")
@@ -683,7 +683,7 @@ import numpy as np, time
 from torch import nn
 from srlib.data import PatchSampler, make_pairs
 from srlib.training import TrainConfig, train
-from srlib.training_state import TrainingState
+from srlib.training.state import TrainingState
 image = np.zeros((24, 24, 3), np.uint8)
 model = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(3, 3, 3, padding=1))
 sampler = PatchSampler(make_pairs({"one": image}, 2), 2, lr_patch_size=6, batch_size=2)

@@ -27,9 +27,9 @@ from srlib.environment import describe
 from srlib.evaluation import evaluate
 from srlib.image import write_image
 from srlib.models import SrResNet
-from srlib.recipes import PROFILES
 from srlib.resample import imresize
 from srlib.training import TrainConfig, train
+from srlib.training.recipes import PROFILES
 
 ROOT = Path(__file__).resolve().parents[1]
 SWEEP = """

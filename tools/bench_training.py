@@ -19,8 +19,8 @@ from srlib.data import PatchSampler
 from srlib.environment import active_profile, by_profile, describe
 from srlib.measuring import measure
 from srlib.models import SrResNet, load_pretrained
-from srlib.recipes import PROFILES, photographs
 from srlib.training import TrainConfig, train
+from srlib.training.recipes import PROFILES, photographs
 
 WAYS = {  # each adds one thing to the one before
     "float32, eager": {"mixed_precision": "no", "channels_last": False, "compile": "no"},

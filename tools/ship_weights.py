@@ -20,12 +20,12 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from srlib._atomic import atomic_write
 from srlib.data import Pair, load_images, make_pairs
 from srlib.evaluation import evaluate
 from srlib.measuring import measure
 from srlib.models import load_pretrained
 from srlib.resample import imresize
-from srlib.whole_file import whole_file
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "weights"
 QUALITIES = (95, 80, 60)
@@ -71,7 +71,7 @@ def main(run_folder: Path, name: str):
     source, target = run_folder / "model.safetensors", folder / "model.safetensors"
     with safe_open(source, framework="pt") as file:
         metadata = file.metadata()
-    with whole_file(target) as partial:
+    with atomic_write(target) as partial:
         save_file({k: v.half() for k, v in load_file(source).items()}, partial, metadata=metadata)
 
     model = load_pretrained(target)

@@ -1,0 +1,316 @@
+"""How a learner's answer to an exercise is compared with the reference, and what is said about it.
+
+`grade` runs both on the same small cases. It prints nothing and lets no error of the answer out.
+Its two halves, `Exercise.attempt` and `Exercise.judge`, can run in different processes.
+"""
+
+import inspect
+import sysconfig
+import textwrap
+import time
+import traceback
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from srlib.exercises.comparison import describe, difference
+from srlib.exercises.inputs import shuffle
+from srlib.exercises.safe_call import Misfit, NotAttempted, Outcome, TimeUp, safe_call
+
+__all__ = ["Case", "Exercise", "Mistake", "Verdict", "grade"]
+
+# Code under these folders is not the learner's.
+_LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")) + (
+    str(Path(__file__).parents[1]),
+)
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """A wrong answer that learners really give.
+
+    Attributes
+    ----------
+    function
+        The wrong answer as code that runs.
+    message
+        The sentence that leads to the mistake, without giving the solution away.
+    """
+
+    function: Callable
+    message: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call of the function: ``function(*arguments, **keywords)``, with small inputs."""
+
+    name: str
+    arguments: tuple
+    keywords: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found: the status, and for a learner what is wrong (empty if passed).
+
+    `right` tells of each case that was tried whether it was right; it is empty where the function
+    could not be tried.
+    """
+
+    status: Literal["passed", "failed", "not attempted"]
+    message: str = ""
+    right: tuple[bool, ...] = ()
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """A function to write, and all that is needed to check it.
+
+    Attributes
+    ----------
+    title
+        A few words.
+    reference
+        The right answer, with a name for each parameter (messages use them). Where it raises, an
+        answer has to raise the same type of exception.
+    cases
+        Makes the cases. They must be the same each time and must tell the mistakes apart.
+    mistakes
+        Wrong answers to recognise; the first one that fits is named.
+    hints
+        From gentle to concrete.
+    tolerance
+        Largest absolute difference of two numbers that count as equal; see
+        `srlib.exercises.comparison.difference`.
+    redraw
+        Makes other arguments for each case, in their order, from a random generator: those that
+        `twins` uses. None shuffles the values of arrays, which needs no code.
+    id
+        Notebook and number, like ``"03.1"``: `srlib.exercises.get_exercise` gives it, by the
+        module that the exercise stands in and its place there.
+    """
+
+    title: str
+    reference: Callable
+    cases: Callable[[], tuple[Case, ...]]
+    mistakes: tuple[Mistake, ...]
+    hints: tuple[str, ...]
+    tolerance: float = 1e-6
+    redraw: Callable[[np.random.Generator], tuple[tuple, ...]] | None = None
+    id: str = ""
+
+    def twins(self, seed: int) -> tuple[Case, ...]:
+        """Make a case for each one of `cases`, with other numbers.
+
+        A grade that asks for both cannot be had by writing down the results of the first.
+        """
+        random = np.random.default_rng([seed, *self.id.encode()])
+        cases = self.cases()
+        if self.redraw is not None:
+            redrawn = zip(cases, self.redraw(random), strict=True)
+            return tuple(replace(case, arguments=arguments) for case, arguments in redrawn)
+        return tuple(
+            Case(case.name, shuffle(case.arguments, random), shuffle(case.keywords, random))
+            for case in cases
+        )
+
+    def attempt(
+        self, answer: Any, cases: Iterable[Case], *, time_limit_s: float | None = None
+    ) -> Iterator[Outcome]:
+        """Call an answer with each case, with its own inputs, the same random state, no warnings.
+
+        Yields
+        ------
+        Outcome
+            One for each case. Its error is a `Misfit` where the answer cannot be called like the
+            reference, `NotAttempted` where it is the stub, `TimeUp` where `time_limit_s` for all
+            cases together is over. These three are the last ones.
+        """
+        if not callable(answer):
+            text = f"Pass the function itself, without calling it. This is {describe(answer)}."
+            yield Outcome(error=Misfit(text))
+            return
+        for case in cases:
+            if misfit := _misfit(answer, self.reference, case):
+                yield Outcome(error=Misfit(misfit))
+                return
+            started = time.perf_counter()
+            outcome = _call(answer, case, time_limit_s)
+            if time_limit_s is not None:
+                time_limit_s -= time.perf_counter() - started
+            if _is_stub(outcome.error):
+                outcome = Outcome(error=NotAttempted("raise NotImplementedError"))
+            yield outcome
+            if isinstance(outcome.error, (NotAttempted, TimeUp)):
+                return
+
+    def judge(self, cases: Iterable[Case], outcomes: Iterable[Outcome]) -> Verdict:
+        """Compare what `attempt` came back with, for the same cases, with the reference."""
+        trials, right = [], []
+        for case, outcome in zip(cases, outcomes, strict=False):
+            if isinstance(outcome.error, Misfit):
+                return Verdict("failed", str(outcome.error))
+            if isinstance(outcome.error, NotAttempted):
+                return Verdict("not attempted", "The function still raises NotImplementedError.")
+            expected = _call(self.reference, case)
+            problem = _problem(outcome, expected, case, self)
+            trials.append(_Trial(case, expected, outcome, problem))
+            right.append(not problem)
+        first = next((trial for trial in trials if trial.problem), None)
+        if first is None:
+            return Verdict("passed", right=tuple(right))
+        explained = (m.message + "\n" for m in self.mistakes if _explains(m, trials, self))
+        return Verdict(
+            "failed",
+            f"{next(explained, '')}Case '{first.case.name}': {first.problem}\n"
+            f"The arguments were: {_describe_inputs(first.case, self.reference)}.",
+            tuple(right),
+        )
+
+
+@dataclass(frozen=True)
+class _Trial:
+    case: Case
+    expected: Outcome
+    outcome: Outcome
+    problem: str
+
+
+def grade(exercise: Exercise, answer: Any, *, time_limit_s: float = 10.0) -> Verdict:
+    """Compare an answer with the reference of an exercise.
+
+    Each call gets its own copy of the inputs, the same random state and no warnings.
+
+    Parameters
+    ----------
+    exercise
+        The exercise.
+    answer
+        What the learner hands in, a function if all is well.
+    time_limit_s
+        Seconds that the answer may take for all cases together; then it is interrupted. This
+        works between two Python instructions and on the main thread; elsewhere there is no limit.
+
+    Returns
+    -------
+    Verdict
+        "not attempted" where the answer raises ``NotImplementedError`` itself. The message of a
+        failed answer starts with the sentence of a `Mistake` if the results are those of the
+        mistake, and always tells the first case that failed.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        If the user interrupts the answer.
+    """
+    cases = exercise.cases()
+    return exercise.judge(cases, exercise.attempt(answer, cases, time_limit_s=time_limit_s))
+
+
+def _call(function: Callable, case: Case, limit_s: float | None = None) -> Outcome:
+    return safe_call(function, case.arguments, case.keywords, limit_s=limit_s)
+
+
+def _problem(outcome: Outcome, expected: Outcome, case: Case, exercise: Exercise) -> str:
+    """Say what is wrong with one outcome; empty if nothing is."""
+    error, value, wanted = outcome.error, outcome.value, expected.error
+    if isinstance(error, TimeUp):
+        return "your function ran too long and was stopped. Is there a loop without an end?"
+    if wanted is not None:
+        if error is None:
+            return f"your function should raise {type(wanted).__name__}, but it returned."
+        if isinstance(error, type(wanted)):
+            return ""
+    if error is not None:
+        return f"your function raised {_one_line(error)}{_place(error)}."
+    if inspect.isgenerator(value):
+        return "your function contains `yield`, so it made a generator. Use `return`."
+    if inspect.iscoroutine(value):
+        return "your function is `async`, so nothing ran. Write `def` alone."
+    if value is None and expected.value is not None:
+        return "your function returned None. Is a `return` missing?"
+    problems = []
+    if text := difference(value, expected.value, tolerance=exercise.tolerance):
+        problems.append(f"{text}.")
+    if changed := [place for place in outcome.changed if place not in expected.changed]:
+        names = " and ".join(_names(case, exercise.reference)[place] for place in changed)
+        problems.append(f"your function changed its input {names}. Work on a copy.")
+    return " Also, ".join(problems)
+
+
+def _explains(mistake: Mistake, trials: list[_Trial], exercise: Exercise) -> bool:
+    """Tell whether the answer gave what the mistake gives, and was wrong in doing so.
+
+    Cases in which the answer raised count only if there is no other wrong case: two errors in
+    one answer are common, and one of them can be explained.
+    """
+    wrong_alike, raised_alike = False, []
+    for trial in trials:
+        theirs = _call(mistake.function, trial.case)
+        mine = trial.outcome
+        if mine.error is not None:
+            raised_alike.append(type(mine.error) is type(theirs.error))
+            continue
+        if theirs.error is not None or not set(theirs.changed) <= set(mine.changed):
+            return False
+        if difference(mine.value, theirs.value, tolerance=exercise.tolerance):
+            return False
+        wrong_alike |= bool(_problem(theirs, trial.expected, trial.case, exercise))
+    return wrong_alike or (bool(raised_alike) and all(raised_alike))
+
+
+def _misfit(answer: Callable, reference: Callable, case: Case) -> str:
+    """Say that the answer cannot be called as the reference; empty if it can."""
+    try:
+        signature = inspect.signature(answer)
+    except (TypeError, ValueError):  # some callables written in C have none
+        return ""
+    try:
+        signature.bind(*case.arguments, **case.keywords)
+    except TypeError as error:
+        return (
+            f"The parameters do not fit: {error}. Yours are {_parameters(signature)}, "
+            f"expected are {_parameters(inspect.signature(reference))}."
+        )
+    return ""
+
+
+def _parameters(signature: inspect.Signature) -> str:
+    return f"({', '.join(signature.parameters)})"
+
+
+def _names(case: Case, reference: Callable) -> dict[int | str, str]:
+    """Name the arguments, by position or keyword, as the reference does."""
+    parameters = inspect.signature(reference).parameters
+    return dict(enumerate(parameters)) | {name: name for name in case.keywords}
+
+
+def _describe_inputs(case: Case, reference: Callable) -> str:
+    names = _names(case, reference)
+    inputs = dict(enumerate(case.arguments)) | case.keywords
+    return "; ".join(f"{names[place]} = {describe(value)}" for place, value in inputs.items())
+
+
+def _is_stub(error: BaseException | None) -> bool:
+    """Tell the stub's NotImplementedError from torch's, which means "not for this dtype"."""
+    if not isinstance(error, NotImplementedError):
+        return False
+    line = traceback.extract_tb(error.__traceback__)[-1].line
+    return not line or "NotImplementedError" in line
+
+
+def _one_line(error: BaseException) -> str:
+    text = "".join(traceback.format_exception_only(error))
+    return textwrap.shorten(text, 200).rstrip(".")
+
+
+def _place(error: BaseException) -> str:
+    """Quote the innermost line that is the learner's own; notebooks have it in `linecache`."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if frame.line and not frame.filename.startswith(_LIBRARIES):
+            return f", in line {frame.lineno} of {frame.name}: `{frame.line}`"
+    return ""
