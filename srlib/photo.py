@@ -44,6 +44,7 @@ __all__ = [
 Tags = dict
 
 _MAX_SIDE = {"PNG": 2**31 - 1, "TIFF": 2**31 - 1, "BMP": 2**31 - 1, "WEBP": 16383, "JPEG": 65500}
+_EIGHT_BIT_MODES = ("L", "LA", "RGB", "RGBA")
 _MAX_TIFF_BYTES = 2**32  # from here on it is BigTIFF
 _MAX_JPEG_EXIF = 65_533 - len(b"Exif\0\0")
 
@@ -116,8 +117,13 @@ def read_photo(source: str | os.PathLike | bytes | BinaryIO) -> Photo:
         photo = Photo(name, pixels, alpha, exif=exif, notes=notes)
         photo.icc_profile = _fitting_profile(info, pixels.shape[2], notes)
         photo.dpi = _dpi(picture.format, info, exif)
-        if "xmp" in info or "XML:com.adobe.xmp" in info:
-            notes.append("its XMP metadata are not kept")
+        lost = ["XMP"] if {"xmp", "XML:com.adobe.xmp"} & info.keys() else []
+        if 0x0404 in info.get("photoshop", ()):
+            lost.append("IPTC")
+        if set(getattr(picture, "text", ())) - {"XML:com.adobe.xmp", "Raw profile type exif"}:
+            lost.append("PNG texts")
+        if lost:
+            notes.append(f"metadata are not kept: {', '.join(lost)}")
         if photo.icc_profile is None and abs(info.get("gamma", 0.45455) - 0.45455) > 0.01:
             notes.append(f"its gamma of {info['gamma']} is not kept")
     return photo
@@ -147,7 +153,7 @@ def _hidden_depth(picture, file) -> int:
     if picture.format in ("AVIF", "HEIF", "JPEG2000") and picture.mode in _EIGHT_BIT_MODES:
         place = file.tell()
         file.seek(0)
-        start = file.read(4096)
+        start = file.read(2**16)
         file.seek(place)
         # ISO 23008-12, 6.5.6: version and flags, number of channels, bits of each.
         # JPEG 2000, I.5.3.1: height, width, number of channels, bits less one.
@@ -158,9 +164,6 @@ def _hidden_depth(picture, file) -> int:
         arguments = picture.tile[0][3]
         return 16 if not isinstance(arguments, str) and arguments[-1] > 255 else 0
     return 16 if ";16" in raw and not _is_deep_colour(picture) and picture.mode[0] != "I" else 0
-
-
-_EIGHT_BIT_MODES = ("L", "LA", "RGB", "RGBA")
 
 
 def _is_deep_colour(picture) -> bool:
@@ -212,7 +215,7 @@ def _load_deep_colour(picture, file, notes):
     levels += halves[1]
     if raw.startswith("RGBa"):
         alpha = levels[..., 3:].astype(np.uint32)
-        straight = (levels[..., :3] * 65535 + alpha // 2) // np.maximum(alpha, 1)
+        straight = (levels[..., :3] * np.uint32(65535) + alpha // 2) // np.maximum(alpha, 1)
         levels[..., :3] = np.minimum(straight, 65535)
     return levels, info
 

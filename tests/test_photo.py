@@ -27,6 +27,7 @@ from photo_files import (
     png,
 )
 from PIL import Image, ImageDraw
+from PIL.PngImagePlugin import PngInfo
 
 from srlib import photo as photo_module
 from srlib.image import read_image
@@ -180,6 +181,38 @@ def test_white_may_be_zero_in_tiff():
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, DEEP[..., 0], photometric="miniswhite")
     np.testing.assert_array_equal(read_photo(buffer.getvalue()).pixels, 65535 - DEEP[..., :1])
+
+
+def test_colours_multiplied_by_alpha_are_divided():
+    straight, alpha = DEEP[..., :3], np.maximum(DEEP[..., 3:], 9000)
+    stored = (straight.astype(np.uint64) * alpha + 32767) // 65535
+    stored = np.concatenate([stored, alpha], axis=2).astype(np.uint16)
+    for levels in (stored, (stored >> 8).astype(np.uint8)):
+        buffer = io.BytesIO()
+        tifffile.imwrite(buffer, levels, photometric="rgb", extrasamples=["assocalpha"])
+        photo = read_photo(buffer.getvalue())
+        np.testing.assert_array_equal(photo.alpha, levels[..., 3])
+        full = np.iinfo(levels.dtype).max
+        tolerance = 5 if full > 255 else 9
+        np.testing.assert_allclose(
+            photo.pixels / full * 65535, straight, atol=tolerance * 65535 / full
+        )
+
+
+@pytest.mark.parametrize("channels", [[0], [0, 3], [0, 1, 2], [0, 1, 2, 3]])
+def test_sixteen_bit_pictures_are_turned_upright(channels):
+    levels = np.maximum(DEEP[..., channels], 1)  # no pixel is hidden
+    colour_type = {1: 0, 2: 4, 3: 2, 4: 6}[len(channels)]
+    files = [png(levels, colour_type, (b"eXIf", exif_blob(6)[6:]))]
+    if len(channels) != 2:
+        files += [
+            deep_tiff(levels, "contig", extratags=[(274, "H", 1, 6, True)], compression=compression)
+            for compression in (None, "zlib")
+        ]
+    for data in files:
+        photo = read_photo(data)
+        parts = [photo.pixels] if photo.alpha is None else [photo.pixels, photo.alpha[..., None]]
+        np.testing.assert_array_equal(np.concatenate(parts, axis=2), np.rot90(levels, -1))
 
 
 def test_twelve_bits_fill_the_range():
@@ -366,6 +399,17 @@ def test_a_grey_profile_is_kept_or_converted(tmp_path):
 def test_a_profile_that_cannot_be_used_is_dropped_and_said(picture, profile, message):
     photo = read_photo(encoded(picture, "PNG", icc_profile=profile))
     assert photo.icc_profile is None and message in photo.notes[0]
+
+
+def test_metadata_that_are_not_kept_are_named():
+    texts = PngInfo()
+    texts.add_text("Title", "a title")
+    texts.add_itxt("XML:com.adobe.xmp", "<x/>")
+    photo = read_photo(encoded(COLOUR, "PNG", pnginfo=texts))
+    assert photo.notes == ["metadata are not kept: XMP, PNG texts"]
+    photo = read_photo(png(PHOTO, 2, (b"gAMA", struct.pack(">I", 100_000))))
+    assert photo.notes == ["its gamma of 1.0 is not kept"]
+    assert not read_photo(png(PHOTO, 2, (b"gAMA", struct.pack(">I", 45_455)))).notes
 
 
 def test_cmyk_is_converted_by_its_profile():
@@ -581,21 +625,22 @@ def test_above_4_gib_tiff_is_bigtiff(tmp_path, monkeypatch, levels):
 
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_png_and_tiff_need_memory_for_a_strip_only(tmp_path, suffix):
-    width, height = 2000, 1000
-    rows = np.random.default_rng(0).integers(0, 256, (50, width, 3), dtype=np.uint8)
+    rows = np.random.default_rng(0).integers(0, 256, (50, 1000, 3), dtype=np.uint8)
     photo = Photo("it", rows[:, :50])
-    tracemalloc.start()
-    try:
-        with write_photo(
-            tmp_path / f"it{suffix}", like=photo, height=height, width=width
-        ) as writer:
-            for _ in range(height // 50):
-                writer.write_rows(rows)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak < height * width
-    np.testing.assert_array_equal(read_photo(tmp_path / f"it{suffix}").pixels[-50:], rows)
+
+    def peak(height):
+        path = tmp_path / f"it{suffix}"
+        tracemalloc.start()
+        try:
+            with write_photo(path, like=photo, height=height, width=1000) as writer:
+                for _ in range(height // 50):
+                    writer.write_rows(rows)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+            np.testing.assert_array_equal(read_photo(path).pixels[-50:], rows)
+
+    assert peak(2000) < 1.1 * peak(500)
 
 
 @pytest.mark.parametrize(
@@ -883,7 +928,7 @@ def test_heic_is_read_where_its_package_is(monkeypatch):
     file.save(buffer, quality=-1, exif=exif_blob(), icc_profile=P3)
     photo = read_photo(buffer.getvalue())
     assert photo.pixels.shape == (48, 64, 3) and photo.icc_profile == P3
-    assert np.abs(photo.pixels.astype(int) - np.asarray(CLOUD.resize((64, 48)))).mean() < 3
+    assert np.abs(photo.pixels.astype(int) - np.asarray(CLOUD.resize((64, 48)))).mean() < 6
     assert photo.exif[271] == (2, 6, b"Maker\0")
 
 
