@@ -117,10 +117,11 @@ def read_photo(source: str | os.PathLike | bytes | BinaryIO) -> Photo:
         photo = Photo(name, pixels, alpha, exif=exif, notes=notes)
         photo.icc_profile = _fitting_profile(info, pixels.shape[2], notes)
         photo.dpi = _dpi(picture.format, info, exif)
-        lost = ["XMP"] if {"xmp", "XML:com.adobe.xmp"} & info.keys() else []
+        lost = ["XMP"] if info.get("xmp") or info.get("XML:com.adobe.xmp") else []
         if 0x0404 in info.get("photoshop", ()):
             lost.append("IPTC")
-        if set(getattr(picture, "text", ())) - {"XML:com.adobe.xmp", "Raw profile type exif"}:
+        texts = set(getattr(picture, "text", ())) - {"XML:com.adobe.xmp", "Raw profile type exif"}
+        if any(not text.startswith("date:") for text in texts):  # ImageMagick writes these
             lost.append("PNG texts")
         if lost:
             notes.append(f"metadata are not kept: {', '.join(lost)}")
@@ -377,14 +378,13 @@ _MAX_TAG_BYTES = 2**24
 
 
 def _read_exif(picture, info, file, notes) -> Tags:
-    blob = info.get("exif", b"")
-    if not blob and "Raw profile type exif" in info:  # ImageMagick's way in PNG
-        with contextlib.suppress(ValueError):
-            blob = bytes.fromhex("".join(str(info["Raw profile type exif"]).split("\n")[3:]))
-    if picture.format != "TIFF":
-        file = io.BytesIO(blob.removeprefix(b"Exif\0\0"))
+    blob = info.get("exif") or b""
     damaged: list[int] = []
     try:
+        if not blob and "Raw profile type exif" in info:  # ImageMagick's way in PNG
+            blob = bytes.fromhex("".join(str(info["Raw profile type exif"]).split("\n")[3:]))
+        if picture.format != "TIFF":
+            file = io.BytesIO(blob.removeprefix(b"Exif\0\0"))
         file.seek(0)
         header = file.read(16)
         if not header:
@@ -536,7 +536,11 @@ def check_output(path: str | os.PathLike, *, like: Photo, height: int, width: in
         If the ending is unknown, the format cannot hold so large a picture, or the file cannot be
         written at that place.
     """
-    plan = _plan(path, like, height, width)
+    _check_place(path)
+    return _plan(path, like, height, width).notes
+
+
+def _check_place(path):
     place = Path(os.path.realpath(path))
     if place.is_dir():
         raise ValueError(f"{path}: a folder, not a file")
@@ -550,7 +554,6 @@ def check_output(path: str | os.PathLike, *, like: Photo, height: int, width: in
         raise ValueError(
             f"{path}: the folder {place.parent} cannot be written to ({error.strerror})"
         ) from None
-    return plan.notes
 
 
 def _plan(path, photo, height, width) -> _Plan:
@@ -640,7 +643,8 @@ def write_photo(
     Raises
     ------
     ValueError
-        As `check_output`; at the end of the block, if rows are missing.
+        As `check_output`; if rows are missing at the end of the block; if the result does not fit
+        into the memory.
     OSError
         If the disk is full, for instance.
 
@@ -654,11 +658,25 @@ def write_photo(
     ...     read_photo(f"{folder}/large.png").pixels.shape
     (4, 6, 1)
     """
-    check_output(path, like=like, height=height, width=width)
+    plan = _plan(path, like, height, width)
+    _check_place(path)
     with atomic_write(path) as partial, open(partial, "wb") as file:
-        writer = PhotoWriter(file, like, _plan(path, like, height, width))
+        with _said_memory(path, plan):
+            writer = PhotoWriter(file, like, plan)
         yield writer
-        writer._finish()
+        with _said_memory(path, plan):
+            writer._finish()
+
+
+@contextlib.contextmanager
+def _said_memory(path, plan):
+    try:
+        yield
+    except MemoryError:
+        raise ValueError(
+            f"{path}: {plan.format} is put together in memory, and {plan.width} x {plan.height} "
+            "pixels need more than there is; .png and .tif need little"
+        ) from None
 
 
 class PhotoWriter:
@@ -818,7 +836,7 @@ class _TiffEncoder:
     def strip(self, rows: np.ndarray):
         differences = rows.astype(rows.dtype.newbyteorder("<"))
         differences[:, 1:] -= rows[:, :-1]
-        strip = zlib.compress(differences, 6)
+        strip = zlib.compress(differences, 4)
         self.strips.append((self.file.tell(), len(strip)))
         self.file.write(strip + bytes(len(strip) % 2))
 

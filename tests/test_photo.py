@@ -492,6 +492,15 @@ def test_exif_of_both_byte_orders_is_kept_without_the_thumbnail(tmp_path, order)
         assert not result.getexif().get_ifd(1)
 
 
+def test_exif_in_a_text_of_png_is_kept():
+    blob = exif_blob(6)
+    texts = PngInfo()
+    texts.add_text("Raw profile type exif", f"\nexif\n{len(blob):8}\n{blob.hex()}\n")
+    photo = read_photo(encoded(COLOUR, "PNG", pnginfo=texts))
+    assert photo.exif[271] == (2, 6, b"Maker\0") and photo.notes == []
+    np.testing.assert_array_equal(photo.pixels, np.rot90(PHOTO, -1))
+
+
 def broken_rational() -> bytes:
     """XResolution is -1 over 0, so that Pillow cannot write its own EXIF back."""
     blob = b"II*\0\10\0\0\0" + struct.pack("<H", 2)
@@ -677,6 +686,21 @@ def test_what_cannot_be_written_is_refused_before_any_work(tmp_path, name, heigh
     ):
         pytest.fail("the block was entered")
     assert sorted(os.listdir(tmp_path)) == ["file", "folder.png", "pipe.png"]
+
+
+def test_a_result_larger_than_the_memory_is_said(tmp_path, monkeypatch):
+    def new(*arguments):
+        raise MemoryError
+
+    monkeypatch.setattr(Image, "new", new)
+    photo = Photo("it", PHOTO)
+    for suffix in (".jpg", ".webp", ".bmp"):
+        with (
+            pytest.raises(ValueError, match=r"13 x 9 pixels need more .* \.png and \.tif"),
+            write_photo(tmp_path / f"a{suffix}", like=photo, height=9, width=13),
+        ):
+            pytest.fail("the block was entered")
+    assert not os.listdir(tmp_path)
 
 
 def test_the_limits_themselves_can_be_written(tmp_path):
@@ -930,6 +954,9 @@ def test_heic_is_read_where_its_package_is(monkeypatch):
     assert photo.pixels.shape == (48, 64, 3) and photo.icc_profile == P3
     assert np.abs(photo.pixels.astype(int) - np.asarray(CLOUD.resize((64, 48)))).mean() < 6
     assert photo.exif[271] == (2, 6, b"Maker\0")
+    file.save(plain := io.BytesIO(), exif=None, icc_profile=None)
+    photo = read_photo(plain.getvalue())
+    assert (photo.exif, photo.icc_profile, photo.notes) == ({}, None, [])
 
 
 # Between pixels and networks
