@@ -22,7 +22,17 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
-__all__ = ["MAX_PIXELS", "read_image", "rgb_to_y", "to_float", "to_uint8", "write_image"]
+__all__ = [
+    "MAX_PIXELS",
+    "SAVE_OPTIONS",
+    "open_picture",
+    "read_image",
+    "rgb_to_y",
+    "to_float",
+    "to_uint8",
+    "upright",
+    "write_image",
+]
 
 # Pillow's own limit for "this must be an attack": 2 * 89 478 485 pixels, 512 MiB as RGB.
 MAX_PIXELS = 178_956_970
@@ -46,7 +56,8 @@ _TURNS = {
 _STUDIO_WEIGHTS = (65.481 / 255, 128.553 / 255, 24.966 / 255)
 _FULL_WEIGHTS = (0.299, 0.587, 0.114)
 
-_SAVE_OPTIONS = {
+# How each ending is written, in Pillow's words.
+SAVE_OPTIONS = {
     ".png": {"format": "PNG"},
     ".tif": {"format": "TIFF", "compression": "tiff_lzw"},
     ".tiff": {"format": "TIFF", "compression": "tiff_lzw"},
@@ -265,9 +276,9 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
         If the folder does not exist or cannot be written to.
     """
     path = Path(path)
-    options = _SAVE_OPTIONS.get(path.suffix.lower())
+    options = SAVE_OPTIONS.get(path.suffix.lower())
     if options is None:
-        raise ValueError(f"path must end in one of {', '.join(_SAVE_OPTIONS)}, got {path.name!r}")
+        raise ValueError(f"path must end in one of {', '.join(SAVE_OPTIONS)}, got {path.name!r}")
     if np.ndim(image) != 2:
         _require_image(image)
     elif np.asarray(image).dtype != np.uint8:

@@ -27,7 +27,7 @@ from PIL import Image, ImageCms
 from scipy import ndimage
 
 from srlib._atomic import atomic_write
-from srlib.image import _SAVE_OPTIONS, open_picture, upright
+from srlib.image import SAVE_OPTIONS, open_picture, upright
 
 __all__ = [
     "Photo",
@@ -558,9 +558,9 @@ def _check_place(path):
 
 def _plan(path, photo, height, width) -> _Plan:
     suffix = Path(path).suffix.lower()
-    if suffix not in _SAVE_OPTIONS:
-        raise ValueError(f"{path}: a result must end in one of {', '.join(_SAVE_OPTIONS)}")
-    name = _SAVE_OPTIONS[suffix]["format"]
+    if suffix not in SAVE_OPTIONS:
+        raise ValueError(f"{path}: a result must end in one of {', '.join(SAVE_OPTIONS)}")
+    name = SAVE_OPTIONS[suffix]["format"]
     channels = photo.pixels.shape[2]
     _check_size(path, name, height, width, channels)
 
@@ -615,7 +615,7 @@ def _check_size(path, name, height, width, channels):
         return max(height, width) <= _MAX_SIDE[other] and not too_heavy
 
     if not holds(name):
-        able = [suffix for suffix, other in _SAVE_OPTIONS.items() if holds(other["format"])]
+        able = [suffix for suffix, other in SAVE_OPTIONS.items() if holds(other["format"])]
         limit = "4 GiB" if name == "BMP" else f"{_MAX_SIDE[name]} pixels a side"
         raise ValueError(
             f"{path}: {name} ends at {limit}, and the result has {width} x {height} pixels; "
@@ -886,7 +886,7 @@ class _PillowEncoder:
 
     def finish(self):
         plan = self.plan
-        options = next(x for x in _SAVE_OPTIONS.values() if x["format"] == plan.format)
+        options = next(x for x in SAVE_OPTIONS.values() if x["format"] == plan.format)
         options = {**options, "icc_profile": plan.icc_profile}
         if plan.exif:
             options["exif"] = b"Exif\0\0" + _exif_blob(plan.exif)

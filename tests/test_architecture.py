@@ -107,7 +107,7 @@ def test_pyproject_environment_and_readme_agree():
     assert f"python>={python}" in environment
     assert f"Python {python}" in readme
     extras = set(project["optional-dependencies"])
-    assert extras == {"notebooks", "course", "dev"}
+    assert extras == {"notebooks", "course", "dev", "heic"}
     assert ".[course,dev]" in environment and '".[course]"' in readme
     assert "constraints.txt" in environment and "constraints.txt" in readme
     torch = next(d for d in project["dependencies"] if d.startswith("torch"))
