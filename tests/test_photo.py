@@ -688,6 +688,16 @@ def test_what_cannot_be_written_is_refused_before_any_work(tmp_path, name, heigh
     assert sorted(os.listdir(tmp_path)) == ["file", "folder.png", "pipe.png"]
 
 
+@pytest.mark.parametrize(
+    "suffix, notes",
+    [(".webp", ["WEBP is put together in memory, 3.0 GiB"]), (".jpg", []), (".png", [])],
+)
+def test_what_needs_much_memory_is_said(tmp_path, suffix, notes):
+    photo = Photo("it", PHOTO)
+    said = check_output(tmp_path / f"a{suffix}", like=photo, height=12_000, width=16_000)
+    assert [note.split(" here")[0] for note in said] == notes
+
+
 def test_a_result_larger_than_the_memory_is_said(tmp_path, monkeypatch):
     def new(*arguments):
         raise MemoryError
