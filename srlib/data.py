@@ -24,11 +24,15 @@ _COLOUR_ORDERS = list(itertools.permutations(range(3)))
 
 
 class Pair(NamedTuple):
-    """An original image and the same at low resolution."""
+    """An original image and the same at low resolution, with the name for tables.
 
-    name: str  # in tables
-    lr: np.ndarray  # uint8, (H / scale, W / scale, 3)
-    hr: np.ndarray  # uint8, (H, W, 3), or (H, W) for a grey image loaded "as_grey"
+    `hr` is uint8 (H, W, 3), or (H, W) for a grey image loaded "as_grey"; `lr` is uint8
+    (H / scale, W / scale, 3).
+    """
+
+    name: str
+    lr: np.ndarray
+    hr: np.ndarray
 
 
 def load_images(

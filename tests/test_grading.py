@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from srlib.exercises.comparison import describe, difference
+from srlib.exercises.comparison import difference, in_words
 from srlib.exercises.grading import Case, Exercise, Mistake, grade
 from srlib.exercises.safe_call import TimeUp, safe_call
 
@@ -423,10 +423,7 @@ def loop_for_ever(image, offset=0):
 
 
 def test_an_endless_loop_is_ended():
-    started = time.perf_counter()
-    message = failure(DOUBLE, loop_for_ever, time_limit_s=0.5)
-    assert "was stopped" in message
-    assert 0.5 <= time.perf_counter() - started < 3
+    assert "was stopped" in failure(DOUBLE, loop_for_ever, time_limit_s=0.2)
 
 
 def test_an_endless_loop_that_catches_exceptions_is_ended():
@@ -748,5 +745,5 @@ def test_differences_in_words(value, expected, text):
         (object(), "an object of type object"),
     ],
 )
-def test_describe(value, text):
-    assert describe(value) == text
+def test_values_in_words(value, text):
+    assert in_words(value) == text

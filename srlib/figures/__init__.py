@@ -182,8 +182,9 @@ def show(figure: Figure, alt: str) -> None:
     nbconvert's "classic" template makes it the picture's ``alt``; JupyterLab 4 and the "lab"
     template ignore it.
 
-    The picture is stored as `srlib.figures.raster.encode_for_file` does, because a committed
-    notebook weighs at most 1 MB. So examine single pixels in the arrays, not in the picture.
+    The picture must be small, because a committed notebook weighs at most 1 MB: it is stored as a
+    PNG if 256 colours suffice, otherwise as a JPEG of about 100 kB at most. So examine single
+    pixels in the arrays, not in the picture.
     """
     alt = alt.strip()
     if not alt:

@@ -29,8 +29,8 @@ class Explorer(ipywidgets.VBox):
     """A picture that follows its controls.
 
     Pictures are sent as lossless WebP, so that the encoder leaves no traces in them. Only the first
-    one, which is stored in the notebook file, becomes a JPEG if it needs more than 110 000 bytes;
-    see `srlib.figures.raster.encode_for_screen`.
+    one, which is stored in the notebook file, becomes a JPEG of quality 70 or better if it needs
+    more than 110 000 bytes.
 
     Parameters
     ----------
