@@ -110,6 +110,7 @@ def _peak_bytes(model, lr):
     return live.peak
 
 
+# torch has no public name for this mode, though its documentation builds on it.
 class _LiveTensors(TorchDispatchMode):
     """Counts the bytes of the tensors in use: those in `held` and the results of operations."""
 

@@ -206,7 +206,7 @@ def test_nothing_is_covered_or_cut_off(names, count):
     everything = [axes.get_tightbbox() for axes in figure.axes if axes.axison]
     assert len(everything) == count
     everything.append(figure.legends[0].get_window_extent())
-    everything.append(figure._supxlabel.get_window_extent())
+    everything += [text.get_window_extent() for text in figure.texts]
     width, height = figure.bbox.width, figure.bbox.height
     assert width <= 1000
     for index, box in enumerate(everything):

@@ -136,7 +136,7 @@ class Exercise:
 
     def judge(self, cases: Iterable[Case], outcomes: Iterable[Outcome]) -> Verdict:
         """Compare the outcomes of `attempt` with those of the reference, for the same cases."""
-        trials, right = [], []
+        trials = []
         for case, outcome in zip(cases, outcomes, strict=False):
             if isinstance(outcome.error, Misfit):
                 return Verdict("failed", str(outcome.error))
@@ -145,17 +145,16 @@ class Exercise:
             expected = _call(self.reference, case)
             problem = _problem(outcome, expected, case, self)
             trials.append(_Trial(case, expected, outcome, problem))
-            right.append(not problem)
-        first = next((trial for trial in trials if trial.problem), None)
-        if first is None:
-            return Verdict("passed", right=tuple(right))
+        right = tuple(not trial.problem for trial in trials)
+        if all(right):
+            return Verdict("passed", right=right)
+        first = trials[right.index(False)]
         explained = (m.message + "\n" for m in self.mistakes if _explains(m, trials, self))
-        return Verdict(
-            "failed",
+        message = (
             f"{next(explained, '')}Case '{first.case.name}': {first.problem}\n"
-            f"The arguments were: {_list_arguments(first.case, self.reference)}.",
-            tuple(right),
+            f"The arguments were: {_list_arguments(first.case, self.reference)}."
         )
+        return Verdict("failed", message, right)
 
 
 @dataclass(frozen=True)
