@@ -93,21 +93,10 @@ def _fetch(source: str, scale: int | None) -> Path:
 def add_shrunk(
     images: dict[str, np.ndarray], factors: Sequence[float], smallest_side: int = 1
 ) -> dict[str, np.ndarray]:
-    """Add shrunk copies of photographs to train on, which have finer detail and less noise.
+    """Add shrunk copies of images, uint8, by factors between 0 and 1, named like "boat x0.8".
 
-    Parameters
-    ----------
-    images : dict
-        Name to uint8 image (H, W, 3) or (H, W).
-    factors : sequence of float
-        Between 0 and 1.
-    smallest_side : int
-        Copies with a shorter side, in pixels, are left out.
-
-    Returns
-    -------
-    dict
-        `images`, followed by the copies, which are named like "boat x0.8".
+    They have finer detail and less noise to train on. Copies with a side shorter than
+    `smallest_side` pixels are left out.
 
     References
     ----------
@@ -152,8 +141,6 @@ class PatchSampler:
     ----------
     pairs : list of Pair
         In colour, see `make_pairs`.
-    scale : int
-        The factor between LR and HR.
     lr_patch_size : int
         Side of a patch, in LR pixels.
     batch_size : int

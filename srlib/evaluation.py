@@ -150,7 +150,7 @@ def evaluate(
     protocol: EvalProtocol = EvalProtocol(),  # noqa: B008
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Score an upscaler on pairs of images.
+    """Score an upscaler on pairs of images with `srlib.metrics.score`.
 
     Parameters
     ----------
@@ -160,12 +160,6 @@ def evaluate(
         ``lambda lr: imresize(lr, 4)``.
     pairs : iterable of Pair
         See `srlib.data.make_pairs`.
-    scale : float
-        The factor between LR and HR.
-    protocol : EvalProtocol
-        See `srlib.metrics.score`.
-    progress : bool
-        Show a progress bar.
 
     Returns
     -------
@@ -190,18 +184,10 @@ def evaluate(
 
 
 def published_results(scale: int | None = None) -> pd.DataFrame:
-    """Scores that papers report, by the default protocol of `srlib.metrics.EvalProtocol`.
+    """Scores that papers report, by the default protocol of `srlib.metrics`, for one scale or all.
 
-    Parameters
-    ----------
-    scale : int, optional
-        Only the rows of this scale.
-
-    Returns
-    -------
-    DataFrame
-        Columns network, scale, parameters (of the x4 network), dataset, psnr_db, ssim,
-        trained_on, source, note.
+    The DataFrame has the columns network, scale, parameters (of the x4 network), dataset, psnr_db,
+    ssim, trained_on, source and note.
     """
     table = pd.read_csv(assets.data_file("published_results.csv"))
     if scale is not None:

@@ -153,15 +153,10 @@ def _decode(picture: Image.Image, name: str, grey: str) -> np.ndarray:
 
 
 def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Write an image. The file appears whole or not at all.
+    """Write an image, uint8 (H, W, 3) or (H, W); the file appears whole or not at all.
 
-    Parameters
-    ----------
-    path : path
-        Its ending chooses the format: .png, .tif, .tiff, .bmp, .webp (all lossless),
-        .jpg, .jpeg (lossy: quality 95, full colour resolution).
-    image : ndarray
-        uint8, shape (H, W, 3), RGB, or (H, W), grey.
+    The ending of `path` chooses the format: .png, .tif, .tiff, .bmp and .webp are lossless, .jpg
+    and .jpeg have quality 95 and full colour resolution.
     """
     path = Path(path)
     options = _SAVE_OPTIONS.get(path.suffix.lower())

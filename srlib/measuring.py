@@ -135,10 +135,8 @@ class _LiveTensors(TorchDispatchMode):
 def receptive_field(model: nn.Module) -> tuple[int, int]:
     """Measure how far a network sees: a NaN in the input makes NaN of all that depends on it.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Takes (N, 3, H, W) and enlarges by a whole number. A copy runs in float32 on the CPU.
+    The network takes (N, 3, H, W) and enlarges by a whole number; a copy runs in float32 on the
+    CPU.
 
     Returns
     -------

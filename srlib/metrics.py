@@ -125,8 +125,6 @@ def score(sr, hr, scale: float, protocol: EvalProtocol = EvalProtocol()):  # noq
         is; a coloured `sr` is then compared by its full-range luma.
     scale : float
         The factor of the enlargement, >= 1. Rounded up it is the default border.
-    protocol : EvalProtocol
-        See there.
 
     Returns
     -------

@@ -343,12 +343,9 @@ def create_model(name: str, scale: int = 4, **options) -> nn.Module:
 def pretrained() -> pd.DataFrame:
     """List the trained networks that come with the course; see `load_pretrained`.
 
-    Returns
-    -------
-    DataFrame
-        Index ``name``; columns ``scale``, ``parameters``, and ``set5_db`` and ``set14_db``, the
-        PSNR by the protocol of `srlib.metrics`. ``data/weights/NAME/README.md`` tells how a
-        network was trained, ``record.json`` beside it with which settings.
+    The DataFrame has the index ``name`` and the columns ``scale``, ``parameters``, ``set5_db`` and
+    ``set14_db`` (PSNR by the protocol of `srlib.metrics`). ``data/weights/NAME/README.md`` tells
+    how a network was trained.
     """
     records = sorted(assets.data_file("weights").glob("*/record.json"))
     rows = [{"name": path.parent.name, **json.loads(path.read_text())} for path in records]

@@ -35,11 +35,6 @@ def export_onnx(model: nn.Module, path: str | os.PathLike, *, opset: int = 18) -
     opset : int
         Version of ONNX's operators. 18, of 2022, is the lowest that torch writes directly.
 
-    Returns
-    -------
-    Path
-        Of the file.
-
     Raises
     ------
     torch.onnx.OnnxExporterError
