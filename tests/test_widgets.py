@@ -238,7 +238,7 @@ def test_sweep_finds_a_jumping_size():
 
 def test_sweep_names_a_control_it_does_not_know():
     explorer = Explorer(lambda text: grey(1), text=ipywidgets.Text("a"))
-    with pytest.raises(TypeError, match="no extremes"):
+    with pytest.raises(TypeError, match="extremes of a control must be known, got Text"):
         explorer.sweep()
 
 

@@ -205,7 +205,7 @@ def _check_images(images, reference, scale) -> np.ndarray | None:
             raise ValueError(f"reference must be one of {list(images)}, got {reference!r}")
         reference = images[reference]
     if scale is not None and reference is None:
-        raise ValueError(f"a score needs a reference beside the scale, got scale {scale!r} only")
+        raise ValueError(f"scale needs a reference to score against, got scale {scale!r} only")
     for name, image in images.items():
         check_image(image, repr(name))
     if reference is not None:

@@ -81,9 +81,8 @@ def plot_history(
     longest = max(map(len, names), default=0)
     per_line = int((width - 0.2) // (0.7 + 0.08 * longest))  # names in a line of the legend
     note = _note(histories, columns, smooth)
-    rows, across = {1: (1, 1), 4: (2, 2)}.get(
-        len(columns), (math.ceil(len(columns) / 3), min(len(columns), 3))
-    )
+    across = 2 if len(columns) == 4 else min(len(columns), 3)
+    rows = math.ceil(len(columns) / across)
     height = 3.3 * rows + 0.25 * (math.ceil(len(names) / per_line) + bool(note))
     figure = Figure(figsize=(width, height))
     panels = figure.subplots(rows, across, squeeze=False).ravel()

@@ -170,7 +170,7 @@ class Explorer(ipywidgets.VBox):
         layout = self.picture.layout
         layout.width, layout.height = f"{width}px", f"{height}px"
         layout.max_width, layout.object_fit, layout.object_position = "100%", "contain", "0 0"
-        letters = box_width / 7  # in a line, about
+        letters = box_width / 7  # about, in a line
         lines = sum(max(1, math.ceil(len(line) / letters)) for line in caption.splitlines())
         self.caption.layout.min_height = f"{lines * 22}px"
         self._fitted_to = self._photo and self._photo.image
@@ -207,4 +207,4 @@ def _range(control) -> tuple:
         return False, True
     if control.has_trait("min") and not isinstance(control.value, tuple):
         return control.min, control.max
-    raise TypeError(f"sweep knows no extremes of this kind of control, got {control!r}")
+    raise TypeError(f"the extremes of a control must be known, got {control!r}")
