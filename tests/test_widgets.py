@@ -38,10 +38,9 @@ def upload(picker, data: bytes, name="photo.png"):
     picker.upload.set_state({"value": [file]})
 
 
-def encode(array, mode=None, kind="PNG", **options) -> bytes:
+def encode(array) -> bytes:
     buffer = io.BytesIO()
-    image = Image.fromarray(array)
-    (image.convert(mode) if mode else image).save(buffer, format=kind, **options)
+    Image.fromarray(array).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
@@ -324,14 +323,6 @@ def test_an_upload_of_ipywidgets_7_arrives_too(photo, monkeypatch):
     assert not (picker.upload.value or picker.upload.data or picker.upload.metadata)
 
 
-def test_upload_is_turned_right(photo):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees
-    picker = PhotoPicker("chelsea")
-    upload(picker, encode(photo, kind="JPEG", exif=exif), "turned.jpg")
-    assert picker.image.shape == (120, 80, 3)
-
-
 def test_upload_of_a_large_photograph():
     large = np.zeros((4000, 6000, 3), np.uint8)
     large[:, 3000:] = 200
@@ -347,11 +338,8 @@ def test_upload_of_a_large_photograph():
     [
         (encode(np.full((30, 40), 99, np.uint8)), None),
         (encode(np.full((30, 40, 4), 99, np.uint8)), "transparency"),
-        (encode(np.full((30, 40), 9999, np.uint16)), "16 bits"),
-        (encode(np.full((30, 40, 3), 99, np.uint8), "CMYK", "JPEG"), "CMYK"),
-        (encode(np.full((30, 40, 3), 99, np.uint8), "P"), None),
     ],
-    ids=["grey", "alpha", "16 bit", "CMYK", "palette"],
+    ids=["grey", "alpha"],
 )
 def test_upload_of_any_kind(data, remark):
     picker = PhotoPicker("chelsea")
