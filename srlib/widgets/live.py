@@ -79,13 +79,13 @@ class LivePlot:
         if self._drawn < len(self._rows):
             self._draw()
 
-    @style.context("srlib.course", after_reset=True)
     def _draw(self):
         start = time.perf_counter()
-        if self._figure is None:
-            self._figure = _live_figure()
-        _update(self._figure, self._rows)
-        self.picture.value = encode_lines(rasterize(self._figure))
+        with style.context("srlib.course", after_reset=True):
+            if self._figure is None:
+                self._figure = _live_figure()
+            _update(self._figure, self._rows)
+            self.picture.value = encode_lines(rasterize(self._figure))
         self._drawn = len(self._rows)
         now = time.perf_counter()
         self._next_time = now + max(self._every, (now - start) / _SHARE)
