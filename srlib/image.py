@@ -29,7 +29,7 @@ __all__ = [
     "write_image",
 ]
 
-# Pillow's own limit for "this must be an attack": 2 * 89 478 485 pixels, 512 MiB as RGB.
+#: Larger images are refused. It is Pillow's own limit against attacks, 512 MiB as RGB.
 MAX_PIXELS = 178_956_970
 
 # Luma weights of BT.601 for R, G, B. The studio weights of MATLAB's rgb2ycbcr add up to 219 / 255.
