@@ -129,6 +129,7 @@ def test_half_precision_gives_nearly_the_same(variant, dtype):
     np.testing.assert_allclose(output.float(), expected, atol=0.05)
 
 
+@pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")  # on Python 3.13.0
 @pytest.mark.parametrize("variant", [name for name in NETWORKS if "," not in name])
 def test_a_network_can_be_traced_as_one_graph(variant):
     model, lr = make(variant, 2), picture(5, 6)
