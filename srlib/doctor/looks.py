@@ -1,7 +1,6 @@
-"""One look each at what the course depends on; `srlib.doctor` takes them all.
+"""A check of each thing that the course depends on.
 
-Nothing beyond Python itself is imported before it is known to work: these have to run, and say
-so, where torch or anything else is missing or broken.
+They run where torch or another package is missing or broken, so only Python itself is imported.
 """
 
 import importlib.metadata
@@ -34,31 +33,17 @@ _INSTALL = f'in the course\'s folder: make lab, or {_PIP} install -c constraints
 
 
 class Check(NamedTuple):
-    """What was found about one thing that the course depends on.
-
-    Attributes
-    ----------
-    name : str
-        Of the thing.
-    found : str
-        What was found, in a few words.
-    state : {"ok", "note", "problem"}
-        A note is worth knowing; nothing has to be done.
-    remedy : str
-        What to do about it.
-    stops : bool
-        Whether some notebook cannot be done before the problem is mended.
-    """
+    """What was found about one thing that the course depends on."""
 
     name: str
     found: str
-    state: str = "ok"
+    state: str = "ok"  # or "note", worth knowing, or "problem"
     remedy: str = ""
-    stops: bool = False
+    stops: bool = False  # whether some notebook cannot be done before the problem is mended
 
 
 def look(name: str, at: Callable[[], Check]) -> Check:
-    """Look at one thing; a look that fails becomes a note, so that it does not cost the others."""
+    """Check one thing; a check that fails itself becomes a note."""
     try:
         return at()
     except Exception as error:
@@ -71,7 +56,7 @@ def _in_short(error):
 
 
 def _shown(path):
-    """Write a path as seen from the course's folder or from home, if it is in there."""
+    """Return a path relative to the course's folder or to home, if it is in there."""
     for folder, name in ((_COURSE, ""), (Path.home(), "~/")):
         if path.is_relative_to(folder) and path != folder:
             return f"{name}{path.relative_to(folder).as_posix()}"
@@ -188,7 +173,7 @@ def _check_gpu():
         warnings.simplefilter("always")
         usable = torch.cuda.is_available()
     if usable:
-        return _try_gpu(environment.describe()["GPU"])
+        return _try_gpu(environment.hardware()["GPU"])
     there = environment.nvidia_gpu()
     if not there:
         found = "none, training takes longer; else the course is the same"
@@ -212,7 +197,7 @@ def _check_gpu():
 
 
 def _try_gpu(name):
-    """Compute on the GPU: one too old or too new for this torch is there and fails."""
+    """Compute on the GPU: one that is too old or too new for this torch fails only then."""
     import torch
 
     try:
@@ -245,7 +230,7 @@ def _check_memory():
 
 
 def _check_widgets():
-    """Hold the parts of ipywidgets against each other, as far as they are in this environment."""
+    """Compare the versions of the parts of ipywidgets that are in this environment."""
     if _version("ipywidgets") is None:
         return Check("sliders", "ipywidgets is missing", "problem", _INSTALL, stops=True)
     faults, parts = [], [f"ipywidgets {_version('ipywidgets')}"]
@@ -268,7 +253,7 @@ def _check_widgets():
 
 
 def _check_networks():
-    """Read the head of each file of weights; it says how long the file is."""
+    """Read the header of each file of weights, which says how long the file is."""
     faults, paths = [], sorted(assets.data_file("weights").glob("*/model.safetensors"))
     for path in paths:
         try:
@@ -313,7 +298,8 @@ def _check_cache():
 
 
 def _nearest(path):
-    """Return the path or the nearest one above it that is there; os.path takes no as an answer."""
+    """Return the path or the nearest folder above it that exists."""
+    # os.path: a folder that may not be entered is no error here.
     return next(place for place in (path, *path.parents) if os.path.exists(place))
 
 
