@@ -18,7 +18,7 @@ import zlib
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import urlsplit
 
 __all__ = ["FetchError", "RemoteFile", "obtain"]
@@ -180,77 +180,65 @@ def _download_all(files, root, scratch, progress):
 
 
 def _download(file, root, scratch, session, count):
-    """Download a file into `scratch`; pooch verifies it and deletes it if it is wrong."""
-    import pooch
+    """Download a file into `scratch`, verify it and return its path."""
     from requests import HTTPError, RequestException
 
-    def stream(url, output, _pooch):
-        received = 0
-        # A compressed transfer would hide a cut: its length says nothing about the file's.
-        headers = {"Accept-Encoding": "identity"}
-        os.remove(output)  # pooch made it for this account only; a new one follows the umask
-        try:
-            with session.get(url, stream=True, timeout=_TIMEOUT_S, headers=headers) as response:
-                response.raise_for_status()
-                with open(output, "wb") as sink:
-                    for piece in response.iter_content(_PIECE_BYTES):
-                        sink.write(piece)
-                        received += len(piece)
-                        count(len(piece))
-                        if received > file.bytes:  # endless, or wrong at least
-                            break
-        except RequestException:
-            count(-received)  # it starts again, or ends in an error
-            raise
-
-    pooch.get_logger().setLevel("WARNING")  # one bar instead of a line per file
-    arguments = file.url, f"sha256:{file.sha256}", file.name.replace("/", "_"), scratch
+    path = scratch / file.name.replace("/", "_")
+    # A compressed transfer would hide a cut: its length says nothing about the file's.
+    options = {"stream": True, "timeout": _TIMEOUT_S, "headers": {"Accept-Encoding": "identity"}}
     for wait_s in (*_RETRY_WAITS_S, None):
+        received = 0
         try:
-            return pooch.retrieve(*arguments, downloader=stream)
-        except (RequestException, ValueError) as error:
-            altered = not isinstance(error, RequestException)  # pooch raises ValueError for that
+            with session.get(file.url, **options) as response, open(path, "wb") as sink:
+                response.raise_for_status()
+                for piece in response.iter_content(_PIECE_BYTES):
+                    sink.write(piece)
+                    received += len(piece)
+                    count(len(piece))
+                    if received > file.bytes:  # endless, or wrong at least
+                        break
+        except RequestException as error:
+            count(-received)  # it starts again, or ends in an error
             status = error.response.status_code if isinstance(error, HTTPError) else None
             refused = status is not None and status < 500 and status != 429  # 429: too many now
-            if not (altered or refused or wait_s is None):
+            if wait_s is not None and not refused:
                 time.sleep(wait_s)
                 continue
+            reason = str(error)
             advice = (
                 "Is the network there? Fetch again: what has arrived is not loaded twice. Without "
                 "a network, set SRLIB_DATA to a folder that already holds the files."
             )
-            if altered:
-                advice = (
-                    "It arrived truncated or altered. Fetch again; if that fails too, the server "
-                    "has another file than the course was made with: tell its maintainers."
-                )
-            elif refused:
+            if refused:
                 advice = "The server does not hand it out: tell the maintainers of the course."
-            raise FetchError(
-                f"cannot get {file.name} from {urlsplit(file.url).hostname}: {error}\nIts address "
-                f"is {file.url}. Nothing of it was kept in the cache {root}. {advice}"
-            ) from error
+        else:
+            if (sha256 := _sha256(path)) == file.sha256:
+                return path
+            reason = f"it has the SHA-256 {sha256}, not {file.sha256}"
+            advice = (
+                "It arrived truncated or altered. Fetch again; if that fails too, the server has "
+                "another file than the course was made with: tell its maintainers."
+            )
+        raise FetchError(
+            f"cannot get {file.name} from {urlsplit(file.url).hostname}: {reason}\n"
+            f"Its address is {file.url}. Nothing of it was kept in the cache {root}. {advice}"
+        )
 
 
 def _unpack(file, root, scratch):
     """Unpack a verified zip into `scratch`, then move the finished folder into place."""
     path, folder, fresh = root / file.name, root / file.target, scratch / file.target
-    hashes = {}
     try:
         with zipfile.ZipFile(path) as archive:
             members = _safe_members(archive, file.bytes)
-            # The folders that all members share say nothing; the target's name replaces them.
-            shared = posixpath.commonpath([posixpath.dirname(m.filename) for m in members])
-            for member in members:
-                name = str(PurePosixPath(member.filename).relative_to(shared))
-                (fresh / name).parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(member) as source, open(fresh / name, "xb") as sink:
-                    shutil.copyfileobj(source, sink)
-                hashes[name] = _sha256(fresh / name)
+            archive.extractall(fresh, members)
     # Damaged; needs a password or a method that is not there
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         path.unlink()
         raise FetchError(f"refused to unpack {file.name} from {file.url}: {error}") from error
+    # The folders that all members share say nothing; the target's name replaces them.
+    fresh /= posixpath.commonpath([posixpath.dirname(m.filename) for m in members])
+    hashes = {m.relative_to(fresh).as_posix(): _sha256(m) for m in fresh.rglob("*") if m.is_file()}
     (fresh / _MARKER).write_text(json.dumps({"zip": file.sha256, "files": hashes}))
     if folder.exists():
         shutil.rmtree(folder)

@@ -47,15 +47,15 @@ def add_parser(commands) -> None:
     add("--network", default="SrResNet", help="see srlib.models.create_model (default: SrResNet)")
     for name, parameter in inspect.signature(SrResNet).parameters.items():
         if name != "scale":
-            kind = int if parameter.default is None else type(parameter.default)
-            optional = parameter.default is None
-            _option(add, name, kind, "of SrResNet", parameter.default, optional=optional)
+            value, optional = parameter.default, parameter.default is None
+            kind = int if optional else type(value)
+            _option(add, name, kind, "of SrResNet", value, optional=optional)
     add("--start-from", metavar="NAME", help="start from weights that fit, of a network or file")
     add("--teacher", metavar="NAME", help="learn also from the output of this network or file")
     text = "0..1: part of the teacher's output in the target, the rest is the original"
     add("--teacher-share", type=float, default=0.5, help=f"{text} (default: 0.5)")
     _option(add, "data", str, "images: folders, datasets, 'bundled/train'", nargs="+")
-    text = "every so many photographs one is kept for validation"
+    text = "of every so many photographs one is kept for validation"
     _option(add, "holdout", int, text, optional=True)
     _option(add, "shrink", float, "add copies of the photographs shrunk so", [], nargs="*")
     _option(add, "permute_colours", bool, "put red, green, blue in a random order", False)
@@ -80,9 +80,8 @@ def _train(options) -> None:
     values = {**profile, **given}
     config = TrainConfig.from_recipe(values)
     source = values if options.network == "SrResNet" else given  # the profiles are for SrResNet
-    arguments = inspect.signature(SrResNet).parameters
-    made_by = {name: source[name] for name in arguments if name in source}
-    made_by = {"name": options.network, **made_by}
+    arguments = [name for name in inspect.signature(SrResNet).parameters if name in source]
+    made_by = {"name": options.network, **{name: source[name] for name in arguments}}
 
     # make the network and the data
     device = _device(options.device)

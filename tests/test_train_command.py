@@ -336,6 +336,7 @@ def test_none_takes_away_what_the_profile_gives(tiny):
     out = tiny("--hr-channels none --clip-norm none --ema-decay NONE --holdout none")
     record = json.loads((out / "run.json").read_text())
     assert record["network"]["hr_channels"] is None and record["config"]["clip_norm"] is None
+    tiny("--validate-every none", "other")
 
 
 def test_other_networks_take_their_own_options(tiny):

@@ -25,14 +25,9 @@ from srlib.training.state import Meter, StopRequest, TrainingState, join_process
 __all__ = ["LOSSES", "TrainConfig", "charbonnier", "schedule", "train"]
 
 # Settings that may differ on resume: logging and speed, never the result.
-_MAY_CHANGE_ON_RESUME = {
-    "compile",
-    "log_every",
-    "validate_every",
-    "checkpoint_every",
-    "tensorboard",
-    "progress",
-}
+_MAY_CHANGE_ON_RESUME = set(
+    "compile log_every validate_every checkpoint_every tensorboard progress".split()
+)
 
 
 def train(
@@ -48,30 +43,24 @@ def train(
 ) -> pd.DataFrame:
     """Train a network in place on batches of patches.
 
-    With a `folder`, calling again after Ctrl-C, a crash or a kill resumes from the last checkpoint
+    With a `folder`, the same call after Ctrl-C, a crash or a kill resumes from the last checkpoint
     and gives the same weights, bit for bit, as a training that never stopped (if its length is
     given in steps). Ctrl-C, or the kernel's stop button, ends a training after the current step,
-    with a checkpoint and the history so far; pressed twice it ends at once.
-
-    Runs in as many processes as ``torchrun`` starts; each takes `sampler.batch_size` patches, so
-    that two with 8 train as one with 16 does.
+    with a checkpoint and the history so far; pressed twice it ends at once. In several processes,
+    started by ``torchrun``, two with a batch of 8 train as one with 16 does.
 
     Parameters
     ----------
     model : nn.Module
-        Moved to the sampler's device. Left in training mode, with the averaged weights if there
-        is an ``ema_decay``.
+        Moved to the sampler's device. Left in training mode, with the averaged weights if any.
     sampler : PatchSampler
-        Where batches come from.
     config : TrainConfig
-        Length, optimizer, learning rate and more.
     loss : callable
         Takes prediction and target, both float32 (N, 3, H, W) in 0..1; returns a scalar.
     folder : path, optional
-        For checkpoints, ``log.csv`` and ``config.json``.
+        For checkpoints, ``log.csv`` and ``config.json``; ValueError if it holds another training.
     validate : callable, optional
-        Takes the network, returns a PSNR in dB on images that are not trained on, for instance by
-        `srlib.evaluation.evaluate`.
+        Takes the network, returns a PSNR in dB on images that are not trained on.
     on_step : callable, optional
         Called with the number of the step, from 1, and the model, after each step.
     on_log : callable, optional
@@ -89,8 +78,6 @@ def train(
     ------
     FloatingPointError
         If the loss is not finite; the model then has the last weights that were seen to be good.
-    ValueError
-        If `folder` holds another training, or a time is given for several processes.
     srlib.training.checkpoint.CheckpointError
         If the disk is full; the model in memory is usable, and so is the last checkpoint.
     """

@@ -52,39 +52,33 @@ class TrainConfig:
 
     steps: int | None = _setting(None, "How many batches. Either this or `seconds`.")
     seconds: float | None = _setting(
-        None,
-        "How long, in seconds on the clock, which the schedule then follows.",
-        within=_POSITIVE,
+        None, "How long, on the clock; the schedule follows it.", within=_POSITIVE
     )
     optimizer: str = _setting(
-        "adam",
-        '"sgd" has Nesterov momentum of 0.9; "muon" is `srlib.training.muon.Muon`.',
-        choices=("adam", "sgd", "muon"),
+        "adam", "SGD has Nesterov momentum of 0.9.", choices=("adam", "sgd", "muon")
     )
     learning_rate: float = _setting(1e-3, "At its highest.", within=_POSITIVE)
     schedule: str = _setting(
         "cosine",
-        "The learning rate after the warm-up; see `schedule`.",
+        "Of the learning rate, after the warm-up.",
         choices=("cosine", "step", "one_cycle", "constant"),
     )
     warmup: float = _setting(
         0.05,
-        'Part of the training in which the learning rate rises; "one_cycle" has its own.',
+        "Part of the training in which the learning rate rises; one_cycle has its own.",
         within=_FRACTION_OR_ZERO,
     )
-    clip_norm: float | None = _setting(
-        1.0, "Largest norm of the gradient; larger ones are shortened.", within=_POSITIVE
-    )
+    clip_norm: float | None = _setting(1.0, "Largest norm of the gradient.", within=_POSITIVE)
     ema_decay: float | None = _setting(
         None,
-        "Keep an exponential moving average of the weights, 0.999 for instance. It is validated, "
+        "Average the weights exponentially, with 0.999 for instance; the average is validated, "
         "and the network ends with it.",
         within=_FRACTION,
     )
     mixed_precision: str = _setting(
         "no",
-        'Type of the convolutions, forward and backward; weights stay float32. "auto" is bf16 '
-        'where the processor computes it faster, else "no".',
+        "Type of the convolutions, while weights stay float32; auto is bf16 where the processor "
+        "computes it faster, else no.",
         choices=("no", "bf16", "fp16", "auto"),
     )
     channels_last: bool = _setting(
@@ -92,8 +86,8 @@ class TrainConfig:
     )
     compile: str = _setting(
         "no",
-        'Mode of `torch.compile`; "reduce-overhead" replays CUDA graphs. Compiling takes a minute '
-        "or more before the first step and is not on the clock.",
+        "Mode of `torch.compile`, which takes a minute or more, not on the clock, before the first "
+        "step; reduce-overhead replays CUDA graphs.",
         choices=("no", "default", "reduce-overhead", "max-autotune"),
     )
     log_every: int = _setting(1, "Steps between two rows of the history.")
@@ -102,8 +96,8 @@ class TrainConfig:
     )
     checkpoint_every: int | None = _setting(
         None,
-        "Steps between two checkpoints; there is always one at the end. Without it a training "
-        "that is killed starts again from the beginning.",
+        "Steps between two checkpoints, of which there is always one at the end; without it a "
+        "training that is killed starts again from the beginning.",
     )
     tensorboard: bool = _setting(False, "Write the history for TensorBoard too.")
     progress: bool = _setting(True, "Show a progress bar.")

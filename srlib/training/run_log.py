@@ -6,6 +6,7 @@ import math
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
@@ -14,15 +15,7 @@ from srlib.training.checkpoint import CheckpointError, load_checkpoint, save_che
 
 __all__ = ["COLUMNS", "RunLog"]
 
-COLUMNS = [
-    "seconds",
-    "loss",
-    "psnr_db",
-    "learning_rate",
-    "gradient_norm",
-    "patches_per_s",
-    "validation_db",
-]
+COLUMNS = "seconds loss psnr_db learning_rate gradient_norm patches_per_s validation_db".split()
 _NAMES = ["step", *COLUMNS]
 
 
@@ -37,9 +30,8 @@ class RunLog:
     def __init__(self, folder: str | os.PathLike | None, description: dict, *, tensorboard=False):
         self.rows: list[dict] = []
         self.folder = None if folder is None else Path(folder)
-        self.checkpoint = None
-        self._file = self._board = None
         self._description, self._tensorboard = description, tensorboard
+        self.checkpoint = self._file = self._board = None
         if self.folder is None:
             return
         self.checkpoint = load_checkpoint(self.folder / "checkpoints")
@@ -98,23 +90,20 @@ class RunLog:
         """Write a checkpoint of `state` and the history."""
         if self.folder is None:
             return
-        rows = [[row[name] for name in _NAMES] for row in self.rows]
-        history = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(_NAMES))
+        history = torch.tensor(self.table().reset_index().to_numpy(np.float64))
         state = {**state, "history": history, "description": self._description}
         with self._writing():
             save_checkpoint(self.folder / "checkpoints", step, state)
 
     def close(self) -> None:
         """Close the files."""
-        for file in (self._file, self._board):
-            if file is not None:
-                with contextlib.suppress(OSError):  # a full disk was reported before
-                    file.close()
+        for file in filter(None, (self._file, self._board)):
+            with contextlib.suppress(OSError):  # a full disk was reported before
+                file.close()
 
     def table(self) -> pd.DataFrame:
         """Return the history: index ``step``, columns `COLUMNS`."""
-        table = pd.DataFrame(self.rows, columns=_NAMES).astype({"step": int})
-        return table.set_index("step")
+        return pd.DataFrame(self.rows, columns=_NAMES).astype({"step": int}).set_index("step")
 
     @contextlib.contextmanager
     def _writing(self):
