@@ -6,6 +6,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 (said before anything that an olde
     sys.exit(f"error: the course needs Python 3.11 or newer, this is {sys.version.split()[0]}")
 
 import argparse
+import functools
 import math
 import os
 import tempfile
@@ -98,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
         f"ones need less memory and more time, the picture is the same (default: {_TILE})",
     )
     enlarge.add_argument("--force", action="store_true", help="replace OUT where it exists")
+    enlarge.set_defaults(progress=True)
 
     score = add_command(_evaluate, "evaluate", "score a method on a benchmark")
     score.add_argument(
@@ -114,6 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         help="how grey files count; papers differ (default: as_rgb)",
     )
     score.add_argument("--csv", type=Path, help="also write the table to this file")
+    score.set_defaults(progress=False, tile=_TILE)
     for command in (enlarge, score):
         command.add_argument(
             "--method",
@@ -160,30 +163,30 @@ def _fetch(options) -> None:
 
 
 def _method(options):
-    """Return the method's name, its network or None for an interpolation, and the scale."""
+    """Return the method's name, the function that enlarges by it, and the scale."""
     scale = 4 if options.scale is None else options.scale
     name = options.method or f"srresnet_x{scale:g}"
     if name in KERNELS:
         if options.ensemble:
             raise ValueError(f"--ensemble is for networks, got --method {name}")
-        return name, None, scale
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.endswith(".safetensors"):
-        network = load_pretrained(name)
-        if options.scale not in (None, network.scale):
-            raise ValueError(f"{name} enlarges by {network.scale}, got --scale {scale:g}")
-        return name, network.to(device), network.scale
-    scales = pretrained()["scale"]
-    if options.method and name not in scales:
-        known = ", ".join([*scales.index, *KERNELS])
-        raise ValueError(f"--method must be one of {known}, got {name!r}")
-    if name not in scales or options.scale not in (None, scales[name]):
-        raise ValueError(
-            f"{options.method or 'A network'} cannot enlarge by {scale:g}; the networks are "
-            f"{', '.join(f'{network} (by {own})' for network, own in scales.items())}; "
-            f"for any --scale there is --method {', '.join(KERNELS)}"
-        )
-    return name, load_pretrained(name).to(device), int(scales[name])
+        return name, functools.partial(imresize, scale=scale, kernel=name), scale
+    if not name.endswith(".safetensors"):
+        scales = pretrained()["scale"]
+        if options.method and name not in scales:
+            known = ", ".join([*scales.index, *KERNELS])
+            raise ValueError(f"--method must be one of {known}, got {name!r}")
+        if name not in scales or options.scale not in (None, scales[name]):
+            raise ValueError(
+                f"{options.method or 'A network'} cannot enlarge by {scale:g}; the networks are "
+                f"{', '.join(f'{network} (by {own})' for network, own in scales.items())}; "
+                f"for any --scale there is --method {', '.join(KERNELS)}"
+            )
+    network = load_pretrained(name)
+    if options.scale not in (None, network.scale):
+        raise ValueError(f"{name} enlarges by {network.scale}, got --scale {scale:g}")
+    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    settings = {key: getattr(options, key) for key in ("tile", "ensemble", "progress")}
+    return name, functools.partial(upscale, network, **settings), network.scale
 
 
 def _upscale(options) -> None:
@@ -197,7 +200,7 @@ def _upscale(options) -> None:
     if not options.out.resolve().parent.is_dir():
         raise ValueError(f"the folder {options.out.parent} does not exist")
     _check_writable(options.out)
-    name, network, scale = _method(options)
+    name, enlarge, scale = _method(options)
     image = read_image(options.photo)
     height, width = image.shape[:2]
     if height * width * scale**2 > MAX_PIXELS:
@@ -206,12 +209,7 @@ def _upscale(options) -> None:
             "choose a smaller --scale"
         )
     print(f"{options.photo}: {width} x {height}, enlarging by {scale:g} ({name})")
-    if network is None:
-        result = imresize(image, scale, kernel=name)
-    else:
-        result = upscale(
-            network, image, tile=options.tile, ensemble=options.ensemble, progress=True
-        )
+    result = enlarge(image)
     write_image(options.out, result)
     print(f"{options.out}: {result.shape[1]} x {result.shape[0]}")
 
@@ -228,15 +226,10 @@ def _evaluate(options) -> None:
     A border of as many pixels as the scale does not count. Below stand the results that papers
     report for the benchmark, with this method and bicubic interpolation among them.
     """
-    name, network, scale = _method(options)
+    name, enlarge, scale = _method(options)
     images = load_images(options.data, scale, grey=options.grey)
     pairs = make_pairs(images, scale)
-    if network is None:
-        table = evaluate(lambda lr: imresize(lr, scale, kernel=name), pairs, scale)
-    else:
-        table = evaluate(
-            lambda lr: upscale(network, lr, tile=_TILE, ensemble=options.ensemble), pairs, scale
-        )
+    table = evaluate(enlarge, pairs, scale)
     title = f"{name} with self-ensemble" if options.ensemble else name
     print(f"{title}, x{scale} on {options.data}, grey images {options.grey}")
     print(table.to_string(formatters=_FORMATS))

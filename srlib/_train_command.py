@@ -23,6 +23,7 @@ from srlib.models import SrResNet, create_model, load_pretrained, save_network, 
 from srlib.training import TrainConfig, train
 from srlib.training.config import LOSSES, field_type
 from srlib.training.recipes import PROFILES, distill_targets, photographs
+from srlib.training.run_log import check_same
 from srlib.training.state import join_processes
 
 __all__ = ["add_parser"]
@@ -91,12 +92,12 @@ def _train(options) -> None:
     if options.start_from:
         _take_over(model, options.start_from)
     training, held_out = photographs(values, options.scale)
+    if given.get("validate_every") and not held_out:
+        raise ValueError("--validate-every needs photographs to validate on: give --holdout too")
     if options.teacher:
         training = distill_targets(training, options.teacher, options.teacher_share, device)
 
-    # check
-    if given.get("validate_every") and not held_out:
-        raise ValueError("--validate-every needs photographs to validate on: give --holdout too")
+    # record, and check it against the one that is there
     launcher = ["python"]
     if processes.num_processes > 1:
         launcher = ["torchrun", "--nproc-per-node", str(processes.num_processes)]
@@ -159,13 +160,13 @@ class _Run:
         self.folder, self.record, self.started = folder, record, False
         self.path, self.weights = folder / "run.json", folder / "model.safetensors"
         self.before = json.loads(self.path.read_text()) if self.path.is_file() else {}
-        same = "network", "data", "images", "held_out", "shrink", "start_from", "teacher", "seed"
-        for name in same:
-            if self.before and (self.before.get(name) or None) != (record[name] or None):
-                raise ValueError(
-                    f"{folder} holds another training ({name}: {self.before.get(name)!r} there, "
-                    f"{record[name]!r} now); choose another --out, or the same values to go on"
-                )
+        if self.before:
+            same = "network data images held_out shrink start_from teacher seed".split()
+            # An older record may lack some; that is the same as empty.
+            same = [name for name in same if name in self.before or record[name]]
+            check_same(
+                folder, *({name: r.get(name) for name in same} for r in (self.before, record))
+            )
 
     def start(self, step, model):
         """Write the record, after the first step: a training that is refused writes nothing."""

@@ -172,7 +172,17 @@ def _check_gpu():
         warnings.simplefilter("always")
         usable = torch.cuda.is_available()
     if usable:
-        return _try_gpu(environment.hardware()["GPU"])
+        name = environment.hardware()["GPU"]
+        try:  # one that is too old or too new for this torch fails only when it computes
+            torch.ones(2, device="cuda").sum().item()
+        except RuntimeError as error:
+            remedy = (
+                "another program may hold it: close that. If it is too old or too new for this "
+                "torch, install another torch: pytorch.org. Until then set CUDA_VISIBLE_DEVICES=-1"
+            )
+            found = f"{name}; fails: {_in_short(error)}"
+            return Check("GPU", found, "problem", remedy, stops=True)
+        return Check("GPU", name)
     there = environment.nvidia_gpu()
     if not there:
         if torch.backends.mps.is_available():
@@ -192,21 +202,6 @@ def _check_gpu():
             "pytorch.org. Until then the course runs on the processor"
         )
     return Check("GPU", f"{there}; {why}", "problem", remedy)
-
-
-def _try_gpu(name):
-    """Compute on the GPU: one that is too old or too new for this torch fails only then."""
-    import torch
-
-    try:
-        torch.ones(2, device="cuda").sum().item()
-    except RuntimeError as error:
-        remedy = (
-            "another program may hold it: close that. If it is too old or too new for this torch, "
-            "install another torch: pytorch.org. Until then set CUDA_VISIBLE_DEVICES=-1"
-        )
-        return Check("GPU", f"{name}; fails: {_in_short(error)}", "problem", remedy, stops=True)
-    return Check("GPU", name)
 
 
 def _check_profile():

@@ -13,10 +13,24 @@ import torch
 from srlib._atomic import atomic_write
 from srlib.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 
-__all__ = ["COLUMNS", "RunLog"]
+__all__ = ["COLUMNS", "RunLog", "check_same"]
 
 COLUMNS = "seconds loss psnr_db learning_rate gradient_norm patches_per_s validation_db".split()
 _NAMES = ["step", *COLUMNS]
+
+
+def check_same(folder: Path, old: dict, new: dict) -> None:
+    """Raise ValueError if the description of the training in a folder is not the `new` one."""
+    differences = [
+        f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key)
+    ]
+    if differences:
+        raise ValueError(
+            f"{folder} holds another training ({'; '.join(differences)}); "
+            "choose another folder, or the same values to go on"
+        )
 
 
 class RunLog:
@@ -36,24 +50,11 @@ class RunLog:
             return
         self.checkpoint = load_checkpoint(self.folder / "checkpoints")
         if self.checkpoint is not None:
-            self._compare(self.checkpoint.state["description"])
+            check_same(self.folder, self.checkpoint.state["description"], description)
             self.rows = [
                 {"step": int(step), **dict(zip(COLUMNS, numbers, strict=True))}
                 for step, *numbers in self.checkpoint.state["history"].tolist()
             ]
-
-    def _compare(self, old):
-        new = self._description
-        differences = [
-            f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
-            for key in sorted({*old, *new})
-            if old.get(key) != new.get(key)
-        ]
-        if differences:
-            raise ValueError(
-                f"{self.folder} holds another training ({'; '.join(differences)}); "
-                "choose another folder, or the same values to go on"
-            )
 
     def open(self) -> None:
         """Start to write, without the rows that came after the last checkpoint."""
