@@ -2,9 +2,9 @@
 
 ``make update``, or ``python tools/update.py`` on a machine without make; any Python from 3.9 on.
 
-A file that you changed stays as it is where the new version does not touch it. Where it does, your
-file is first copied to ``my_work/DATE/``, which git ignores, and then replaced. What cannot be
-updated this way ends in a sentence that says why, with everything as it was.
+A file that you changed and the new version changes too is first copied to ``my_work/DATE/``, which
+git ignores, and then replaced. If that cannot be done, a sentence says why, and everything is as it
+was.
 """
 
 import json
@@ -195,7 +195,8 @@ def keep(git, mine):
         number += 1
         kept = work / time.strftime(f"%Y-%m-%d_%H%M_{number}")
     kept.mkdir(parents=True)
-    (work / ".gitignore").write_text("*\n")
+    if not (work / ".gitignore").exists():
+        (work / ".gitignore").write_text("*\n")
     for path in mine:
         source, target = git.root / path, copy_of(path, kept)
         if os.path.lexists(source):
@@ -237,7 +238,7 @@ def remark(git, old, path, kept):
     """Say what there is to know about a file that was kept."""
     if not os.path.lexists(copy_of(path, kept)):
         return "   (you had deleted it)"
-    if path.endswith(".ipynb"):
+    if path.endswith(".ipynb") and copy_of(path, kept).is_file():  # no link that leads nowhere
         before = git.run("show", f"{old}:{path}").stdout
         if sources(before) == sources(copy_of(path, kept).read_bytes()):
             return "   (only run, its cells are as they were)"
