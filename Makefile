@@ -7,6 +7,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 # cpu: torch without CUDA, as make lab TORCH=cpu. An environment keeps what it was made with.
 TORCH  ?= $(if $(wildcard $(VENV)/.torch-cpu),cpu)
+ifneq ($(strip $(TORCH)),$(filter cpu,$(TORCH)))
+$(error TORCH is cpu or nothing, got $(TORCH))
+endif
 NB     ?=
 BENCH  ?=
 # JupyterLab drops uploads of more than 10 MiB without a word; photographs can be larger.
@@ -15,10 +18,6 @@ LAB_OPTIONS ?= --ServerApp.tornado_settings='{"websocket_max_message_size": 1000
 REPO   ?=
 REF    ?= main
 SUBMITTED ?=
-
-ifneq ($(strip $(TORCH)),$(filter cpu,$(TORCH)))
-$(error TORCH is cpu or nothing, got $(TORCH))
-endif
 
 .PHONY: help lab test lint notebooks bench publish update assignment grade site clean
 

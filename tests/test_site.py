@@ -43,10 +43,10 @@ def course_with(tmp_path, repository: str) -> Path:
     """Return a copy of the course, by links, whose pyproject.toml names another repository."""
     root = tmp_path / FORK
     root.mkdir()
-    for name in ("data", "notebooks", "solutions", "srlib", "tests", "tools", ".github"):
+    for name in ("data", "notebooks", "README.md", "CHANGELOG.md", "LICENSE", "LICENSE-TEXT"):
         (root / name).symlink_to(ROOT / name)
-    for path in ROOT.glob("[A-Z]*"):  # README.md and the like
-        (root / path.name).symlink_to(path)
+    for name in ("solutions", "srlib", "tests", "tools", "CITATION.cff", "CONTRIBUTING.md"):
+        (root / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "docs", root / "docs")
     setting = f'[tool.srlib.course]\nrepository = "{repository}"\nref = "main"\n'
     (root / "pyproject.toml").write_text(setting)

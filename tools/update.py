@@ -1,10 +1,10 @@
 """Get the course's newest version without losing anything.
 
-``make update``, or without make ``python tools/update.py``, with any Python from 3.9 on.
+``make update``, or ``python tools/update.py`` on a machine without make; any Python from 3.9 on.
 
-A file that you changed stays, unless the new version changes it too. Then your file is copied to
-``my_work/DATE/``, which git ignores, and replaced. If an update is not possible, a sentence says
-why, and nothing has changed.
+A file that you changed and the new version changes too is first copied to ``my_work/DATE/``, which
+git ignores, and then replaced. If that cannot be done, a sentence says why, and everything is as it
+was.
 """
 
 import json
