@@ -99,5 +99,7 @@ $(VENV)/.course $(VENV)/.dev: $(TORCH:%=$(VENV)/.torch-%) $(VENV)/pyvenv.cfg pyp
 $(VENV)/.torch-cpu: $(VENV)/pyvenv.cfg constraints.txt
 	@echo "Installing torch's CPU build into $(VENV) ..."
 	@$(INSTALL) --no-deps --upgrade $(CPU_BUILD) torchvision \
-		"$$(sed -n 's/^torch==[^ ;]*/&$(if $(filter Linux,$(shell uname)),+cpu)/p' constraints.txt)"
+		"$$(sed -n 's/^torch==[^ ;]*/&$(if $(filter Linux,$(shell uname)),+cpu)/p' constraints.txt)" || \
+		{ echo "There is no such build, or pytorch.org cannot be reached. Without TORCH=cpu"; \
+		echo "torch comes from your usual index, on Linux with CUDA."; exit 1; }
 	@touch $@

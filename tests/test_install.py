@@ -60,7 +60,7 @@ def make(folder: Path, *arguments: str) -> str:
     environment |= {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": usual, "UV_INDEX_URL": usual}
     command = ["make", f"PYTHON={sys.executable}", *arguments]
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
@@ -95,6 +95,10 @@ def test_the_cpu_build_is_taken_where_asked_for_and_stays(course, installer):
         wheel(course.parent / "cpu" / name, name, f"{version}+cpu")
     make(course, ".venv/.course", *with_pip, cpu_index)
     assert installed(course) == ["2.15.0+cpu", "0.30.0+cpu"]
+
+    (course / "constraints.txt").write_text("torch==2.16.0\ntorchvision==0.31.0\n")
+    with pytest.raises(AssertionError, match="There is no such build, or pytorch.org cannot be"):
+        make(course, ".venv/.course", *with_pip, cpu_index)
 
 
 @needs_make
