@@ -192,9 +192,10 @@ def test_bad_arguments_are_named(name, options, message):
 
 
 def test_create_model_makes_what_is_asked_for():
-    assert {type(make(variant, 2)).__name__ for variant in NETWORKS} == {
-        cls.__name__ for cls in (SrResNet, TwoStageSrResNet, SRCNN, FSRCNN, PlainCNN, PoolingCNN)
-    }
+    with pytest.raises(ValueError, match="name must be one of") as error:
+        create_model("")
+    offered = str(error.value).removeprefix("name must be one of ").removesuffix(", got ''")
+    assert {type(make(variant, 2)).__name__ for variant in NETWORKS} == set(offered.split(", "))
     model = create_model("SrResNet", channels=6, num_blocks=3, upsampler="pixel_shuffle")
     assert model.scale == 4 and len(model.blocks) == 3 and model.head.out_channels == 6
     assert isinstance(model.upsample[0], PixelShuffleBlock)
