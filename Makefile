@@ -14,11 +14,17 @@ REPO   ?=
 REF    ?= main
 SUBMITTED ?=
 
-.PHONY: help lab test lint notebooks bench publish update assignment grade site clean
+# Parallel, long tests first; a file or notebook whose tests share something expensive stays together.
+PYTEST := env -u SRLIB_STRICT SRLIB_PROFILE=ci $(BIN)/python -m pytest \
+	-n auto --dist loadgroup --no-loadscope-reorder --durations 20
+FAST   := not (notebooks or browser or network or processes or slow)
+
+.PHONY: help lab test test-fast lint notebooks bench publish update assignment grade site clean
 
 help:
 	@echo "make lab        install what is needed, open JupyterLab with the course"
 	@echo "make test       install what is needed, run all tests"
+	@echo "make test-fast  those that run no notebook, no browser, no other process"
 	@echo "make lint       ruff and codespell"
 	@echo "make notebooks  rebuild and execute the notebooks (NB='02 03' for some)"
 	@echo "make bench      measure what the README states about speed (BENCH=class_minute for one)"
@@ -34,8 +40,10 @@ lab: $(VENV)/.course
 
 test: $(VENV)/.dev lint
 	$(BIN)/python tools/build_notebooks.py --check
-	$(BIN)/python -m pytest
-	env -u SRLIB_STRICT SRLIB_PROFILE=ci $(BIN)/python -m pytest --nbval-lax notebooks
+	$(PYTEST) --nbval-lax
+
+test-fast: $(VENV)/.dev
+	$(PYTEST) -m "$(FAST)"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

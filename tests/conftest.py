@@ -6,11 +6,39 @@ import torch
 from file_server import Server
 from hypothesis import settings
 
+# One thread here and in all that a test starts, unless it sets their number: threads of OpenMP
+# spin while they wait, and two processes with two threads each stand in each other's way.
+torch.set_num_threads(int(os.environ.setdefault("OMP_NUM_THREADS", "1")))
+
 # The machines that run this are shared: how long an example takes says nothing.
 settings.register_profile("course", deadline=None)
 settings.load_profile("course")
 
 REPOSITORY = Path(__file__).parent.parent
+
+# Whole files go to one worker, longest first, because their tests share a browser, a built site,
+# a graded class or a Python like Colab's; then notebooks, then what else is slow.
+WHOLE_FILES = ["test_browser", "test_site", "test_assignment", "test_colab"]
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """A worker per core, at least two, and few enough for the memory: each takes a gigabyte."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(max(2, cores), 8)
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
+def pytest_collection_modifyitems(items):
+    def turn(item) -> list[bool]:
+        rest = [item.get_closest_marker(mark) is None for mark in ("notebooks", "slow")]
+        return [item.path.stem != name for name in WHOLE_FILES] + rest
+
+    for item in items:
+        if item.path.suffix == ".ipynb":  # nbval: a test for each cell, in one kernel
+            item.add_marker("notebooks")
+        if item.path.suffix == ".ipynb" or item.path.stem in WHOLE_FILES:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")

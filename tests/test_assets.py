@@ -347,7 +347,7 @@ def test_a_process_that_ends_early_leaves_nothing_half(server, cache, registry, 
                 assert process.poll() is None
                 time.sleep(0.02)
             process.send_signal(end)
-            process.communicate(timeout=10)
+            process.communicate(timeout=600)
         finally:
             process.kill()
     assert process.returncode != 0

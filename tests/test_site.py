@@ -8,7 +8,6 @@ import http.server
 import re
 import shutil
 import threading
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
@@ -67,10 +66,7 @@ def build_or_skip(root: Path, output: Path) -> Path:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     """The site of this repository as it is."""
-    start = time.monotonic()
-    output = build_or_skip(ROOT, tmp_path_factory.mktemp("built") / "site")
-    print(f"the site was built in {time.monotonic() - start:.0f} s")
-    return output
+    return build_or_skip(ROOT, tmp_path_factory.mktemp("built") / "site")
 
 
 @pytest.fixture(scope="module")
