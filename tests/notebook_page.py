@@ -162,6 +162,11 @@ class NotebookPage:
         texts = self.root.locator(", ".join([*types, ".srlib-error"])).all_text_contents()
         return [text.strip()[-300:] for text in texts]
 
+    def contents(self) -> nbformat.NotebookNode:
+        """Return the notebook as it would be saved now."""
+        contents = self.page.evaluate("jupyterapp.shell.currentWidget.context.model.toJSON()")
+        return nbformat.from_dict(contents)
+
     def faults(self) -> list[str]:
         """Return what is wrong after all cells have run."""
         faults = self.errors()

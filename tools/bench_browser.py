@@ -52,8 +52,8 @@ def open_with_empty_slider(context, lab, source: Path) -> NotebookPage:
     notebook.cells.append(nbformat.v4.new_code_cell(EMPTY))
     nbformat.write(notebook, lab.root / source.name)
     opened = NotebookPage(context, lab, source.name)
+    opened.page.add_init_script(STOPWATCH)
     opened.open()
-    opened.page.evaluate(STOPWATCH)
     opened.run_all()
     return opened
 
