@@ -22,7 +22,7 @@ PYTEST := env -u SRLIB_STRICT SRLIB_PROFILE=ci OMP_WAIT_POLICY=passive $(BIN)/py
 CHROMIUM := $(shell for p in chromium chromium-browser google-chrome google-chrome-stable; do \
 	command -v $$p || true; done)
 NBVAL  := $(if $(CHROMIUM),,--nbval-lax)
-FAST   := not (notebooks or browser or network or processes or slow)
+MARKS  ?= not (notebooks or browser or network or processes or slow)
 
 .PHONY: help lab test test-fast lint notebooks bench publish update assignment grade site clean
 
@@ -48,7 +48,7 @@ test: $(VENV)/.dev lint
 	$(PYTEST) $(NBVAL)
 
 test-fast: $(VENV)/.dev
-	$(PYTEST) -m "$(FAST)"
+	$(PYTEST) -m "$(MARKS)"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -76,7 +76,7 @@ class JupyterLab:
     def api(self, path: str, method: str = "GET"):
         """Call the server's REST interface."""
         request = urllib.request.Request(f"{self.url}/api/{path}?token=T", method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 

@@ -29,7 +29,7 @@ def pytest_xdist_auto_num_workers() -> int:
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
-def pytest_collection_modifyitems(items):
+def pytest_collection_modifyitems(config, items):
     def turn(item) -> list[bool]:
         rest = [item.get_closest_marker(mark) is None for mark in ("notebooks", "slow")]
         return [item.path.stem != name for name in WHOLE_FILES] + rest
@@ -39,7 +39,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker("notebooks")
         if item.path.suffix == ".ipynb" or item.path.stem in WHOLE_FILES:
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    items.sort(key=turn)
+    if hasattr(config, "workerinput"):  # without workers the quick ones come first
+        items.sort(key=turn)
 
 
 @pytest.fixture(scope="session")

@@ -335,6 +335,7 @@ def test_what_has_arrived_is_not_loaded_again(server, cache, registry):
         assert server.hits[f"/{name}"] == before[f"/{name}"] == 1
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_a_process_that_ends_early_leaves_nothing_half(server, cache, registry, end):

@@ -605,6 +605,7 @@ def in_processes(count, call):
     return [os.waitpid(child, 0)[1] for child in children]
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("options", [{"ema_decay": 0.9, "log_every": 3}, {"optimizer": "sgd"}])
 def test_two_processes_with_8_patches_are_one_with_16(tmp_path, options):
     """Only the order of float32 sums differs: by 1e-5 in weights around 0.1 after 12 steps."""
@@ -631,6 +632,7 @@ def test_two_processes_with_8_patches_are_one_with_16(tmp_path, options):
     pd.testing.assert_frame_equal(two[columns], whole[columns], rtol=1e-4)
 
 
+@pytest.mark.processes
 def test_two_processes_stop_together_and_one_may_go_on(tmp_path):
     config = quiet(steps=12, learning_rate=3e-3)
     reference, sampler = small(batch_size=16)
@@ -656,6 +658,7 @@ def test_two_processes_stop_together_and_one_may_go_on(tmp_path):
     ]
 
 
+@pytest.mark.processes
 def test_what_several_processes_cannot_do_is_said():
     def call(rank):
         PartialState()  # finds no GPU, and lets each process train alone
