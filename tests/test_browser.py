@@ -56,10 +56,9 @@ def checked(notebook: nbformat.NotebookNode) -> list:
     found = []
     for cell in notebook.cells:
         if "NBVAL_CHECK_OUTPUT" in cell.source:
-            streams = "".join("".join(output.get("text", "")) for output in cell.outputs)
-            data = [output.get("data", {}) for output in cell.outputs]
-            texts = [(kind, "".join(d[kind])) for d in data for kind in d if kind[:5] == "text/"]
-            found.append((streams, texts))
+            printed = "".join("".join(output.get("text", "")) for output in cell.outputs)
+            shown = [output.get("data", {}) for output in cell.outputs]
+            found.append((printed, [{k: "".join(d[k]) for k in d if "text" in k} for d in shown]))
     return found
 
 
