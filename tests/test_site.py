@@ -151,6 +151,7 @@ def browser(site):
 def reader(browser):
     context, base = browser
     page = context.new_page()
+    page.set_default_timeout(300_000)  # on any machine; nothing takes long but what hangs
     yield Reader(page, base)
     page.close()
 
