@@ -74,7 +74,9 @@ BOX_WITH_PICTURE = (
 
 
 # JupyterLab says so of its own parts on a slow or busy machine; no other line is tolerated.
-TOLERATED = re.compile(r"warning: Plugin \S+ .*took [\d.]+ ?ms to activate\.", re.DOTALL)
+TOLERATED = re.compile(
+    r"warning: Plugin \S+ .*(took [\d.]+ ?ms|is taking too long) to activate\.", re.DOTALL
+)
 
 
 def prepare(source: Path, target: Path) -> None:
