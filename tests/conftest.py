@@ -22,6 +22,7 @@ REPOSITORY = Path(__file__).parent.parent
 WHOLE_FILES = ["test_browser", "test_site", "test_assignment", "test_colab"]
 
 
+@pytest.hookimpl(optionalhook=True)  # pytest-xdist may be missing
 def pytest_xdist_auto_num_workers() -> int:
     """A worker per core, at least two, and few enough for the memory: each takes a gigabyte."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -37,9 +38,10 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.path.suffix == ".ipynb":  # nbval: a test for each cell, in one kernel
             item.add_marker("notebooks")
-        if item.path.suffix == ".ipynb" or item.path.stem in WHOLE_FILES:
-            item.add_marker(pytest.mark.xdist_group(item.path.stem))
-    if hasattr(config, "workerinput"):  # without workers the quick ones come first
+    if hasattr(config, "workerinput"):
+        for item in items:
+            if item.path.suffix == ".ipynb" or item.path.stem in WHOLE_FILES:
+                item.add_marker(pytest.mark.xdist_group(item.path.stem))
         items.sort(key=turn)
 
 
