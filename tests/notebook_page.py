@@ -51,6 +51,7 @@ window.place = image => {  // of the picture in its output, and the height of wh
     const b = output.getBoundingClientRect();
     return [a.x - b.x, a.y - b.y, a.width, a.height, b.height].map(Math.round) };
 """
+READY = "jupyterapp.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
 # Whether each widget stands where its output is, and each picture is there.
 DRAWN = """() => [...document.querySelectorAll(
     "[data-mime-type='application/vnd.jupyter.widget-view+json']")].every(
@@ -107,20 +108,13 @@ class NotebookPage:
         self.page.goto(self.lab.address(self.name))
         self.root.wait_for()
         self.page.locator("#jupyterlab-splash").wait_for(state="detached")
-        wait_until(self._kernel_is_ready, "the kernel")
+        self.page.wait_for_function(READY)
         self.page.evaluate("follow()")
 
     def _note(self, message) -> None:
         line = f"{message.type}: {message.text}"
         if message.type in ("error", "warning") and not TOLERATED.fullmatch(line):
             self.console.append(line)
-
-    def _kernel_is_ready(self) -> bool:
-        try:
-            kernels = self.lab.api("kernels")
-        except OSError:  # the server fails when asked while a kernel starts
-            return False
-        return [(k["execution_state"], k["connections"] > 0) for k in kernels] == [("idle", True)]
 
     def close(self) -> None:
         """Close the page and shut its kernel down."""
