@@ -74,9 +74,11 @@ BOX_WITH_PICTURE = (
 )
 
 
-# JupyterLab says so of its own parts on a slow or busy machine; no other line is tolerated.
+# What JupyterLab says of itself on a slow or busy machine; no other line is tolerated.
 TOLERATED = re.compile(
-    r"warning: Plugin \S+ .*(took [\d.]+ ?ms|is taking too long) to activate\.", re.DOTALL
+    r"warning: (Plugin \S+ .*(took [\d.]+ ?ms|is taking too long) to activate\."
+    r"|Item with index \d+ did not appear within \d+ ms)",
+    re.DOTALL,
 )
 
 
