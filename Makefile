@@ -14,10 +14,10 @@ REPO   ?=
 REF    ?= main
 SUBMITTED ?=
 
-# Parallel, long tests first; a file or notebook whose tests share something expensive stays together.
+# Parallel, the longest files first; the tests of a file or notebook stay together.
 # Threads that wait sleep: by default OpenMP's spin, which takes the cores from the other workers.
 PYTEST := env -u SRLIB_STRICT SRLIB_PROFILE=ci OMP_WAIT_POLICY=passive $(BIN)/python -m pytest \
-	-n auto --dist loadgroup --no-loadscope-reorder --durations 20
+	-n auto --dist loadfile --no-loadscope-reorder --durations 20
 # Learner notebooks run in Chromium; where there is none, with nbval.
 CHROMIUM := $(shell for p in chromium chromium-browser google-chrome google-chrome-stable; do \
 	command -v $$p || true; done)

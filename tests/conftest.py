@@ -17,9 +17,8 @@ settings.load_profile("course")
 
 REPOSITORY = Path(__file__).parent.parent
 
-# Whole files go to one worker, longest first, because their tests share a browser, a built site,
-# a graded class or a Python like Colab's; then notebooks, then what else is slow.
-WHOLE_FILES = ["test_browser", "test_site", "test_assignment", "test_colab"]
+# A file's tests share what is expensive, and go to one worker (--dist loadfile): the longest first.
+LONGEST = ["test_browser", "test_site", "test_assignment", "test_colab", "test_notebooks"]
 
 
 @pytest.hookimpl(optionalhook=True)  # pytest-xdist may be missing
@@ -29,20 +28,12 @@ def pytest_xdist_auto_num_workers() -> int:
     return min(max(2, cores), 8)
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(config, items):
-    def turn(item) -> list[bool]:
-        rest = [item.get_closest_marker(mark) is None for mark in ("notebooks", "slow")]
-        return [item.path.stem != name for name in WHOLE_FILES] + rest
-
     for item in items:
         if item.path.suffix == ".ipynb":  # nbval: a test for each cell, in one kernel
             item.add_marker("notebooks")
     if hasattr(config, "workerinput"):
-        for item in items:
-            if item.path.suffix == ".ipynb" or item.path.stem in WHOLE_FILES:
-                item.add_marker(pytest.mark.xdist_group(item.path.stem))
-        items.sort(key=turn)
+        items.sort(key=lambda item: [item.path.stem != name for name in LONGEST])
 
 
 @pytest.fixture(scope="session")
