@@ -19,12 +19,23 @@ REPO   ?=
 REF    ?= main
 SUBMITTED ?=
 
-.PHONY: help lab test lint notebooks bench publish update assignment grade site clean
+# Parallel, the longest files first; the tests of a file or notebook stay together.
+# Threads that wait sleep: by default OpenMP's spin, which takes the cores from the other workers.
+PYTEST := env -u SRLIB_STRICT SRLIB_PROFILE=ci OMP_WAIT_POLICY=passive $(BIN)/python -m pytest \
+	-n auto --dist loadfile --no-loadscope-reorder --durations 20
+# Learner notebooks run in Chromium; where there is none, with nbval.
+CHROMIUM := $(shell for p in chromium chromium-browser google-chrome google-chrome-stable; do \
+	command -v $$p || true; done)
+NBVAL  := $(if $(CHROMIUM),,--nbval-lax)
+MARKS  ?= not (notebooks or browser or network or processes or slow)
+
+.PHONY: help lab test test-fast lint notebooks bench publish update assignment grade site clean
 
 help:
 	@echo "make lab        install what is needed, open JupyterLab with the course"
 	@echo "                (TORCH=cpu, in a new environment: torch without CUDA, 1.8 GB instead of 6.7)"
 	@echo "make test       install what is needed, run all tests"
+	@echo "make test-fast  those that run no notebook, no browser, no other process"
 	@echo "make lint       ruff and codespell"
 	@echo "make notebooks  rebuild and execute the notebooks (NB='02 03' for some)"
 	@echo "make bench      measure what docs/results.md says about speed (BENCH=class_minute for one)"
@@ -40,8 +51,10 @@ lab: $(VENV)/.course
 
 test: $(VENV)/.dev lint
 	$(BIN)/python tools/build_notebooks.py --check
-	$(BIN)/python -m pytest
-	env -u SRLIB_STRICT SRLIB_PROFILE=ci $(BIN)/python -m pytest --nbval-lax notebooks
+	$(PYTEST) $(NBVAL)
+
+test-fast: $(VENV)/.dev
+	$(PYTEST) -m "$(MARKS)"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -496,7 +496,6 @@ def test_setup_clones_and_installs_what_is_missing(first_session, colab, served,
     seconds = cell.metadata.papermill.duration
     with capsys.disabled():
         print(f"\nsetup cell on a fresh machine: {seconds:.1f} s, {len(added)} packages installed")
-    assert seconds < 60
 
 
 @pytest.mark.network

@@ -455,11 +455,11 @@ def test_the_limit_is_for_all_cases_together():
     task = exercise(lambda x: x, *[(1,)] * 20)
 
     def slow(x):
-        time.sleep(0.05)
+        time.sleep(0.01)
         return x
 
-    assert "was stopped" in failure(task, slow, time_limit_s=0.3)
-    assert grade(task, slow, time_limit_s=30).status == "passed"
+    assert "was stopped" in failure(task, slow, time_limit_s=0.1)
+    assert grade(task, slow, time_limit_s=600).status == "passed"
 
 
 def test_an_answer_in_time_is_never_interrupted_late():

@@ -113,6 +113,7 @@ def killed_after(steps, delay, call):
     return status != 0
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("name", RUNS)
 def test_killed_at_random_moments_it_ends_as_if_it_never_stopped(tmp_path, name):
     options, chance, kills = RUNS[name], random.Random(name), 0
@@ -134,6 +135,7 @@ def test_killed_at_random_moments_it_ends_as_if_it_never_stopped(tmp_path, name)
     assert not list(folder.rglob(".*"))
 
 
+@pytest.mark.processes
 @pytest.mark.parametrize("phase", PHASES)
 def test_killed_while_it_saves_it_ends_as_if_it_never_stopped(tmp_path, phase):
     uninterrupted = run(tmp_path / "whole", {})

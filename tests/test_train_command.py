@@ -400,7 +400,7 @@ def launch(tmp_path, photographs, steps, *options):
 def test_two_processes_make_one_network(tmp_path, photographs):
     """In channels-last, where torch could not send each buffer from one process to another."""
     process = launch(tmp_path, photographs, 6, "--channels-last", "true")
-    said, _ = process.communicate(timeout=300)
+    said, _ = process.communicate(timeout=600)
     assert process.returncode == 0, said
     record = json.loads((tmp_path / "out" / "run.json").read_text())
     assert record["processes"] == 2 and record["steps"] == 6
@@ -424,7 +424,7 @@ def test_ctrl_c_ends_a_launch_of_two_and_one_goes_on(tmp_path, photographs):
             assert process.poll() is None, process.communicate()[0]
             time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=600)
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)

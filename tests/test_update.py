@@ -449,6 +449,7 @@ LEARNER = st.lists(
 COURSE = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["edit", "delete"]), max_size=6)
 
 
+@pytest.mark.processes
 @settings(max_examples=25)
 @given(LEARNER, COURSE, st.booleans())
 def test_no_byte_is_lost(template, tmp_path_factory, learner_does, course_does, commits):
