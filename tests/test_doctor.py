@@ -212,19 +212,24 @@ def test_builds_that_do_not_belong_together(
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
     site("torchvision", version, body)
     found = LOOKS["torchvision"]()
-    assert_found(found, state, version, said)
+    assert_found(found, state, version, said, stops=state == "problem")
     if state == "problem":
+        fitting = {"2.14": "0.29", "2.13": "0.28"}[torch_version[:4]]
         assert torch_version in found.found and "uninstall torchvision" in found.remedy
-        assert "install torch and torchvision again" in found.remedy
+        assert f"install torchvision {fitting} with --no-deps" in found.remedy
 
 
 @pytest.mark.parametrize("rest", ["nothing", "an empty folder"])
-def test_torchvision_is_not_needed(site, monkeypatch, rest):
+def test_a_missing_torchvision_is_not_installed_over_a_torch(site, monkeypatch, rest):
+    monkeypatch.setattr(torch, "__version__", "2.9.1+cpu")
     monkeypatch.delitem(sys.modules, "torchvision", raising=False)
     monkeypatch.setattr(sys, "path", [p for p in sys.path if "site-packages" not in p])
     if rest == "an empty folder":
         (site("other", "1") / "torchvision").mkdir()
-    assert_found(LOOKS["torchvision"](), "ok", "does not need it")
+    found = LOOKS["torchvision"]()
+    words = ("is missing", "torchvision 0.24 with --no-deps, from where torch 2.9.1+cpu came")
+    assert_found(found, "problem", *words, stops=True)
+    assert "make lab" not in found.remedy
 
 
 @pytest.mark.parametrize(

@@ -82,8 +82,9 @@ def _check_packages():
     else:
         stated = importlib.metadata.requires("srlib")
         stated = [text for text in stated if "extra" not in text or "notebooks" in text]
+    stated = [text for text in stated if not text.startswith("torchvision")]  # has its own look
     faults = []
-    for text in [*stated, "packaging"]:  # the last is needed here, and by what is stated
+    for text in stated:
         name = re.match(r"[\w.-]+", text)[0]
         if _version(name) is None:
             faults.append(f"{name} is missing")
@@ -134,19 +135,20 @@ def _check_torchvision():
     """Compare builds by name; only a doubtful pair is worth the seconds that an import takes."""
     import torch
 
+    ours = torch.__version__
+    number = [int(n) for n in ours.split(".")[:2]]
+    fitting = f"0.{number[1] + 15}"  # they run in step: 2.0 and 0.15, 2.1 and 0.16, and so on
+    remedy = f"install torchvision {fitting} with --no-deps, from where torch {ours} came"
     try:
         found = importlib.util.find_spec("torchvision")
     except ValueError:  # a module that was put there by hand
         found = None
     if found is None or found.origin is None:
-        return Check("torchvision", "not installed; the course does not need it")
+        return Check("torchvision", "is missing", "problem", remedy, stops=True)
     source = Path(found.origin).with_name("version.py").read_text(encoding="utf-8")
     version = re.search(r"__version__ = ['\"]([^'\"]+)", source)[1]
-    builds = [re.findall(r"\+(cpu|cu\d\d|rocm\d)", v) for v in (torch.__version__, version)]
-    # Their versions run in step: 2.0 and 0.15, 2.1 and 0.16, and so on.
-    numbers = [[int(n) for n in v.split(".")[:2]] for v in (torch.__version__, version)]
-    step = numbers[0][0] == 2 and numbers[1] == [0, numbers[0][1] + 15]
-    if builds[0] == builds[1] and step:
+    builds = [re.findall(r"\+(cpu|cu\d\d|rocm\d)", v) for v in (ours, version)]
+    if builds[0] == builds[1] and number[0] == 2 and re.match(rf"{fitting}\b", version):
         return Check("torchvision", f"{version}, of the same build as torch")
     program = [sys.executable, "-c", "import torchvision"]
     result = subprocess.run(program, capture_output=True, text=True, timeout=120)
@@ -157,11 +159,11 @@ def _check_torchvision():
     said = result.stderr.strip().splitlines()
     return Check(
         "torchvision",
-        f"{version} and torch {torch.__version__} are builds that do not belong together: "
+        f"{version} and torch {ours} are builds that do not belong together: "
         f"{said[-1] if said else 'the import crashes'}",
         "problem",
-        f"{_PIP} uninstall torchvision (the course does not need it), or install torch and "
-        "torchvision again, both in one command and from one place",
+        f"{_PIP} uninstall torchvision, then {remedy}",
+        stops=True,
     )
 
 
