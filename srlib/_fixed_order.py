@@ -10,10 +10,10 @@ __all__ = ["FixedOrder"]
 class FixedOrder(TorchFunctionMode):
     """Inside this ``with`` block, the same pixels give the same output in an input of any size.
 
-    On a CPU, torch adds up a transposed convolution in an order that depends on the size of the
-    input and on the number of threads. Here it is computed as a convolution whose channels become
-    pixels, which is the same sum and not slower; torch's convolutions keep one order, except in
-    the smallest inputs. Groups, dilation and other devices are left as they are.
+    On a CPU, torch sums up a transposed convolution in an order that depends on the size of the
+    input and the number of threads. Here a convolution computes the same sum, and its channels
+    become pixels. It is not slower, and torch keeps the order of convolutions, except in the
+    smallest inputs. Groups, dilation and other devices are left alone.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""The networks of the course, from one interface: RGB in 0..1, (N, 3, H, W) -> (N, 3, sH, sW)."""
+"""The networks of the course: RGB in 0..1, (N, 3, H, W) -> (N, 3, sH, sW), for s = 2, 3 or 4."""
 
 import inspect
 import json
@@ -133,25 +133,10 @@ class SrResNet(nn.Module):
 
 
 class TwoStageSrResNet(nn.Module):
-    """Pool, deconvolve, add: twice; then enlarge and a sigmoid.
+    """Two times pool, deconvolve and add; then enlarge, with a sigmoid at the end.
 
-    The variant that adds low-level features to high-level ones, `srlib.layers.PoolDeconvStage`.
-
-    Parameters
-    ----------
-    scale : int
-        2, 3 or 4.
-    channels : int
-        Of the features.
-    output : {"sigmoid", "linear"}
-        As for `SrResNet`.
-    image_skip : bool
-        As for `SrResNet`.
-
-    Raises
-    ------
-    ValueError
-        As for `SrResNet`.
+    This variant adds low-level features to high-level ones, see `srlib.layers.PoolDeconvStage`.
+    The parameters mean the same as for `SrResNet`.
     """
 
     def __init__(
@@ -199,11 +184,11 @@ class _Tail(nn.Module):
         return torch.sigmoid(torch.logit(image, eps=_LOGIT_EPS) + residual)
 
 
-# The networks that came before residual blocks, and the plain stacks to compare with.
+# Networks without residual blocks: the first ones of the field, and plain stacks to compare with.
 
 
 class _LumaNetwork(nn.Module):
-    """What networks for luma share: the colour of the bicubic image, the luma of the network."""
+    """Base of networks that make the luma; the colour is that of the bicubic image."""
 
     def __init__(self, scale):
         super().__init__()
@@ -216,7 +201,7 @@ class _LumaNetwork(nn.Module):
         check_input(lr)
         large = self.bicubic(lr)  # (N, 3, sH, sW)
         before = rgb_to_y(large)
-        # White is (1, 1, 1), and the luma's range 219 / 255 of RGB's.
+        # Luma covers 219 of 255 levels.
         return large + (self.luma(rgb_to_y(lr), before) - before) * (255 / 219)
 
     def luma(self, lr, large):
@@ -227,13 +212,8 @@ class _LumaNetwork(nn.Module):
 class SRCNN(_LumaNetwork):
     """Super-resolution CNN: three convolutions, 9-5-5, on the luma of the bicubic image.
 
-    57 184 weights and 97 biases. The paper has no padding and so loses 8 pixels a side; here the
-    luma is continued beyond the border by its edge pixels.
-
-    Parameters
-    ----------
-    scale : int
-        2, 3 or 4. The layers do not depend on it.
+    57 184 weights and 97 biases, at any scale. The paper has no padding and so loses 8 pixels a
+    side; here the edge pixels of the luma are repeated beyond the border.
 
     References
     ----------
@@ -254,15 +234,11 @@ class SRCNN(_LumaNetwork):
 
 
 class FSRCNN(_LumaNetwork):
-    """Fast SRCNN: works at low resolution, enlarges by a deconvolution at the end.
+    """Fast SRCNN: works at low resolution and enlarges at the end, by a deconvolution.
 
     Five parts with d = 56, s = 12, m = 4: extract 5x5, shrink 1x1, map 4 times 3x3, expand 1x1,
-    deconvolve 9x9; PReLU with one slope a channel between. 12 464 weights in convolutions.
-
-    Parameters
-    ----------
-    scale : int
-        2, 3 or 4: the stride of the deconvolution.
+    deconvolve 9x9. Between them PReLU with a slope for each channel. 12 464 weights in
+    convolutions.
 
     References
     ----------
@@ -290,21 +266,10 @@ class FSRCNN(_LumaNetwork):
 class PlainCNN(nn.Module):
     """A plain stack of 3x3 convolutions with ReLU and a sigmoid, behind an interpolation.
 
-    With its default widths it is the ten-layer listing 3-64-128-256-512-1024-512-256-128-64-3
-    that circulates under the name SrResNet. It has neither residual connections nor
-    deconvolution, and does not enlarge: the bicubic interpolation in front was added here.
-
-    Parameters
-    ----------
-    scale : int
-        2, 3 or 4.
-    widths : sequence of int
-        Channels of the hidden layers.
-
-    Raises
-    ------
-    ValueError
-        If `scale` is another one or there is no hidden layer.
+    With the default `widths`, the channels of the hidden layers, it is the ten-layer listing
+    3-64-128-256-512-1024-512-256-128-64-3 that circulates under the name SrResNet. It has neither
+    residual connections nor deconvolution and does not enlarge; the bicubic interpolation in
+    front was added here.
     """
 
     def __init__(
@@ -334,22 +299,10 @@ class PlainCNN(nn.Module):
 
 
 class PoolingCNN(nn.Module):
-    """A classical CNN as for classification: convolve and pool, then enlarge what is left.
+    """A CNN as for classification: convolve and pool twice, then enlarge what is left.
 
-    Two poolings halve the LR image twice, and one deconvolution brings it to 4 * scale times
-    that size. It shows what pooling loses: there is no way around it for the position.
-
-    Parameters
-    ----------
-    scale : int
-        2, 3 or 4.
-    channels : int
-        Of the features.
-
-    Raises
-    ------
-    ValueError
-        If `scale` is another one or `channels` is not positive.
+    One deconvolution enlarges by 4 * scale. It shows what pooling loses, because nothing leads
+    the positions around it.
     """
 
     def __init__(self, scale: int = 4, *, channels: int = 64):
@@ -373,22 +326,7 @@ class PoolingCNN(nn.Module):
 
 
 def create_model(name: str, scale: int = 4, **options) -> nn.Module:
-    """Make a network by name, untrained.
-
-    Parameters
-    ----------
-    name : str
-        SrResNet, TwoStageSrResNet, SRCNN, FSRCNN, PlainCNN or PoolingCNN.
-    scale : int
-        2, 3 or 4.
-    **options
-        Keywords of the class.
-
-    Raises
-    ------
-    ValueError
-        If there is no such network or option, or an option has a value it cannot have.
-    """
+    """Make an untrained network by the name of its class, with the class's keywords as options."""
     networks = (SrResNet, TwoStageSrResNet, SRCNN, FSRCNN, PlainCNN, PoolingCNN)
     classes = {network.__name__: network for network in networks}
     if name not in classes:
@@ -403,14 +341,11 @@ def create_model(name: str, scale: int = 4, **options) -> nn.Module:
 
 
 def pretrained() -> pd.DataFrame:
-    """List the networks that the course has trained and ships; see `load_pretrained`.
+    """List the trained networks that come with the course; see `load_pretrained`.
 
-    Returns
-    -------
-    DataFrame
-        Index ``name``; columns ``scale``, ``parameters``, and ``set5_db`` and ``set14_db``, the
-        PSNR by the protocol of `srlib.metrics`. How each was trained stands in its card,
-        ``data/weights/NAME/README.md``, and in ``record.json`` beside it.
+    The DataFrame has the index ``name`` and the columns ``scale``, ``parameters``, ``set5_db`` and
+    ``set14_db`` (PSNR by the protocol of `srlib.metrics`). ``data/weights/NAME/README.md`` tells
+    how a network was trained.
     """
     records = sorted(assets.data_file("weights").glob("*/record.json"))
     rows = [{"name": path.parent.name, **json.loads(path.read_text())} for path in records]
@@ -419,13 +354,7 @@ def pretrained() -> pd.DataFrame:
 
 
 def weights_file(name: str | os.PathLike) -> Path:
-    """Return the file that `load_pretrained` reads; it need not be there if `name` is a file.
-
-    Raises
-    ------
-    ValueError
-        If `name` is neither one of `pretrained` nor ends in .safetensors.
-    """
+    """Return the file that `load_pretrained` reads. One given as a path need not exist."""
     path = Path(name)
     if path.suffix == ".safetensors":
         return path
@@ -436,20 +365,11 @@ def weights_file(name: str | os.PathLike) -> Path:
 
 
 def load_pretrained(name: str | os.PathLike) -> nn.Module:
-    """Load a trained network, in evaluation mode, float32, on the CPU.
+    """Load a trained network: in evaluation mode, float32, on the CPU.
 
-    Those of the course were trained on bicubic LR images: they sharpen what bicubic shrinking
-    left, and take the traces of a JPEG file for detail.
-
-    Parameters
-    ----------
-    name : str or path
-        One of `pretrained`, such as "srresnet_x4", or a file that `save_network` wrote.
-
-    Raises
-    ------
-    ValueError
-        If there is no such network, or the file is not of this kind.
+    `name` is one of `pretrained`, such as "srresnet_x4", or a file that `save_network` wrote. The
+    networks of the course were trained on bicubic LR images, and take the traces of a JPEG file
+    for detail.
     """
     path = weights_file(name)
     try:
@@ -463,16 +383,9 @@ def load_pretrained(name: str | os.PathLike) -> nn.Module:
 
 
 def save_network(path: str | os.PathLike, model: nn.Module, name: str, **options) -> None:
-    """Write weights, float32, with what `create_model` needs to make the network again.
+    """Write the weights in float32 to a .safetensors file; it appears whole or not at all.
 
-    Parameters
-    ----------
-    path : path
-        Ends in .safetensors; replaced in one piece.
-    model : nn.Module
-        Made by ``create_model(name, **options)``.
-    name, **options
-        See `create_model`.
+    With them go the name and the options with which `create_model` made the network.
     """
     weights = {key: value.float().contiguous() for key, value in model.state_dict().items()}
     with atomic_write(path) as partial:
@@ -480,7 +393,7 @@ def save_network(path: str | os.PathLike, model: nn.Module, name: str, **options
 
 
 def _upsample(block, channels, scale):
-    """Enlarge by 2 twice, or by 2 or 3 once, with a ReLU behind each step."""
+    """Enlarge by 2 or 3 once, or by 2 twice, with a ReLU after each step."""
     steps = [2, 2] if scale == 4 else [scale]
     return nn.Sequential(
         *(layer for step in steps for layer in (block(channels, channels, step), nn.ReLU()))

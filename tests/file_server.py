@@ -70,7 +70,7 @@ def trickle(handler):
     """Send slowly and for long; the limit only keeps a failing test from hanging."""
     try:
         handler.send(b"", 1_000_000_000)
-        for _ in range(500):
+        for _ in range(30_000):
             time.sleep(0.02)
             handler.wfile.write(bytes(2000))
     except OSError:  # the client has gone

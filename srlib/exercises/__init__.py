@@ -1,4 +1,4 @@
-"""What a notebook calls: check an answer, get a hint, see what there is."""
+"""Check an answer to an exercise, get a hint, list the exercises."""
 
 import difflib
 import functools
@@ -14,39 +14,22 @@ from srlib.exercises.grading import Exercise, grade
 
 __all__ = ["check", "get_exercise", "hint", "list_exercises", "points"]
 
-# The exercises of notebook 05 stand in nb05.py, which is loaded when one of them is asked for.
+# The exercises of notebook 05 are in nb05.py, which is loaded when one of them is needed.
 _NOTEBOOKS = sorted(m.name[2:] for m in pkgutil.iter_modules(__path__) if m.name.startswith("nb"))
 _hints_shown: dict[str, int] = {}
 
 
 def check(exercise_id: str, answer: Callable) -> Callable:
-    """Check a function, say in one block what was found, and hand on a function that is right.
+    """Check the learner's function, print what was found, and return a function that is right.
 
-    ``my_psnr = check("03.1", my_psnr)`` lets a notebook go on whatever the answer is.
-
-    Parameters
-    ----------
-    exercise_id
-        Like ``"03.1"``; `list_exercises` has them all.
-    answer
-        The learner's function.
-
-    Returns
-    -------
-    callable
-        `answer` if it is right, otherwise the reference solution.
-
-    Raises
-    ------
-    ValueError
-        If there is no such exercise.
-    AssertionError
-        If the answer is not right and the environment variable ``SRLIB_STRICT`` is 1.
+    With ``my_psnr = check("03.1", my_psnr)`` a notebook goes on in any case: the result is `answer`
+    if it is right, otherwise the reference solution. If the environment variable ``SRLIB_STRICT``
+    is 1, a wrong answer raises an AssertionError. `list_exercises` has all ids.
     """
     exercise = get_exercise(exercise_id)
     label = f"{exercise.id} {exercise.title}"
     if answer is exercise.reference:
-        # Whoever runs the check cell again alone has not solved it by that.
+        # Running the check cell a second time does not solve the exercise.
         found = (
             "this is the reference solution, which an earlier check handed on. "
             "Run the cell with your function first, then check again."
@@ -72,18 +55,7 @@ def check(exercise_id: str, answer: Callable) -> Callable:
 
 
 def hint(exercise_id: str) -> None:
-    """Print the next hint of an exercise, from gentle to concrete; after the last, the first.
-
-    Parameters
-    ----------
-    exercise_id
-        Like ``"03.1"``.
-
-    Raises
-    ------
-    ValueError
-        If there is no such exercise.
-    """
+    """Print the next hint of an exercise such as ``"03.1"``; after the last, the first again."""
     exercise = get_exercise(exercise_id)
     shown = _hints_shown.get(exercise.id, 0)
     count = len(exercise.hints)
@@ -95,13 +67,7 @@ def hint(exercise_id: str) -> None:
 
 
 def list_exercises() -> pd.DataFrame:
-    """List the exercises.
-
-    Returns
-    -------
-    pandas.DataFrame
-        A row per exercise: title and number of hints, by id.
-    """
+    """List the exercises: a DataFrame with title and number of hints by id."""
     rows = [(task.id, task.title, len(task.hints)) for task in _all_exercises()]
     return pd.DataFrame(rows, columns=["id", "title", "hints"]).set_index("id")
 
@@ -109,26 +75,9 @@ def list_exercises() -> pd.DataFrame:
 def points(exercise_id: str, answer: Callable, *, seed: int, time_limit_s: float = 10.0) -> int:
     """Count the points of an answer, for grading: one for each case that is right twice.
 
-    Parameters
-    ----------
-    exercise_id
-        Like ``"03.1"``.
-    answer
-        The learner's function.
-    seed
-        Chooses the other numbers of the second time; see `srlib.exercises.grading.Exercise.twins`.
-    time_limit_s
-        Seconds that the answer may take for each of the two times.
-
-    Returns
-    -------
-    int
-        From 0 to the number of cases; 0 for the reference that `check` hands on.
-
-    Raises
-    ------
-    ValueError
-        If there is no such exercise.
+    The second time it has other numbers, chosen by `seed`; see
+    `srlib.exercises.grading.Exercise.twins`. Each time it may take `time_limit_s` seconds. The
+    reference that `check` returns gets 0 points.
     """
     exercise = get_exercise(exercise_id)
     if answer is exercise.reference:

@@ -1,4 +1,4 @@
-"""How a value differs from the expected one, in words for a learner."""
+"""Say in words for a learner how a value differs from the expected one."""
 
 from collections.abc import Mapping
 from textwrap import shorten
@@ -7,29 +7,18 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["describe", "difference"]
+__all__ = ["difference", "in_words"]
 
-# What float32 arithmetic may lose, as a part of the largest expected value.
+# Rounding error allowed for float32, relative to the largest expected value.
 _FLOAT32_LOSS = 1e-6
-# Per expected dtype kind, the kinds that do as well. Unsigned is no float: it wraps around.
+# For each expected dtype kind, the kinds that are accepted. "f" excludes "u", which wraps around.
 _ACCEPTED_KINDS = {"b": "b", "i": "iu", "u": "iu", "f": "fi", "c": "cfi"}
 _NUMBERS = (bool, int, float, complex, np.number, np.bool_)
 _ARRAYS = (np.ndarray, torch.Tensor)
 
 
-def describe(value: Any) -> str:
-    """Describe a value in a few words: kind, dtype, shape and range of an array.
-
-    Parameters
-    ----------
-    value
-        Anything.
-
-    Returns
-    -------
-    str
-        Like ``a uint8 array of shape (8, 8), values 0 to 255``.
-    """
+def in_words(value: Any) -> str:
+    """Describe any value, such as "a uint8 array of shape (8, 8), values 0 to 255"."""
     if isinstance(value, _ARRAYS):
         array = _to_numpy(value)
         if array.ndim == 1 and 0 < array.size <= 6 and array.dtype.kind in "biufc":
@@ -44,7 +33,7 @@ def describe(value: Any) -> str:
     if value is None or isinstance(value, str):
         return shorten(repr(value), 60)
     if isinstance(value, (tuple, list)):
-        parts = ", ".join(describe(part) for part in value)
+        parts = ", ".join(in_words(part) for part in value)
         kind = type(value).__name__
         return f"a {kind} ({parts})" if len(parts) <= 60 else f"a {kind} of {len(value)} values"
     if name := getattr(value, "__name__", ""):
@@ -53,11 +42,11 @@ def describe(value: Any) -> str:
 
 
 def difference(value: Any, expected: Any, *, tolerance: float) -> str:
-    """Say how a value differs from the expected one.
+    """Say how a value differs from the expected one; an empty text means that it does not.
 
-    Arrays need the same shape, a fitting dtype and close values. A number may be of Python,
-    NumPy or torch, a tuple may be a list or an array, a float may have any width. Where a tensor
-    is expected it must be a tensor, where an array is expected an array; uint8 must be uint8.
+    Arrays need the same shape, a fitting dtype and close values. A number may come from Python,
+    NumPy or torch; a list or an array may stand for a tuple; floats may have any width. But
+    tensors must be tensors, arrays must be arrays, and uint8 must be uint8.
 
     Parameters
     ----------
@@ -67,20 +56,14 @@ def difference(value: Any, expected: Any, *, tolerance: float) -> str:
         The right one: a number, array, tensor, string, None, or tuples, lists and mappings
         of those. Anything else is compared by ``==``.
     tolerance
-        Largest absolute difference of two numbers that count as equal. For floats a millionth of
-        the largest expected value of the array is added, which float32 arithmetic may lose.
-
-    Returns
-    -------
-    str
-        A sentence or two without capital and full stop at the ends; empty if there is no
-        difference.
+        Largest absolute difference of two numbers that count as equal. For floats, a millionth of
+        the largest expected value is added for the rounding of float32.
     """
     if isinstance(expected, (*_ARRAYS, *_NUMBERS)):
         return _kind_difference(value, expected) or _value_difference(value, expected, tolerance)
     if isinstance(expected, Mapping):
         if not isinstance(value, Mapping):
-            return f"yours is {describe(value)}, expected a dict"
+            return f"yours is {in_words(value)}, expected a dict"
         if missing := [key for key in expected if key not in value]:
             return f"yours has no key {missing[0]!r}"
         if extra := [key for key in value if key not in expected]:
@@ -90,7 +73,7 @@ def difference(value: Any, expected: Any, *, tolerance: float) -> str:
     if isinstance(expected, (tuple, list)):
         count = len(expected)
         if not _is_sequence(value):
-            return f"yours is {describe(value)}, expected a {type(expected).__name__} of {count}"
+            return f"yours is {in_words(value)}, expected a {type(expected).__name__} of {count}"
         if len(value) != count:
             return f"yours holds {len(value)} values, expected {count}"
         pairs = enumerate(zip(value, expected, strict=True), start=1)
@@ -101,7 +84,7 @@ def difference(value: Any, expected: Any, *, tolerance: float) -> str:
         equal = bool(value == expected)
     except Exception:  # objects without a truth value are not comparable, so not equal
         equal = False
-    return "" if equal else f"yours is {describe(value)}, expected {describe(expected)}"
+    return "" if equal else f"yours is {in_words(value)}, expected {in_words(expected)}"
 
 
 def _first_difference(parts, tolerance: float) -> str:
@@ -121,7 +104,7 @@ def _kind_difference(value: Any, expected: Any) -> str:
     theirs = _to_numpy(expected)
     if not fits:
         wanted = "a single number" if single else f"{_kind_of(expected)} of shape {theirs.shape}"
-        return f"yours is {describe(value)}, expected {wanted}"
+        return f"yours is {in_words(value)}, expected {wanted}"
     mine = _to_numpy(value)
     if mine.shape != theirs.shape:
         return f"yours has shape {mine.shape}, expected {theirs.shape}"
@@ -185,7 +168,7 @@ def _to_numpy(value: Any) -> np.ndarray:
 
 
 def _number(value: Any, other: Any = None) -> str:
-    """Write a number in six digits, or in all that it takes to tell it from `other`."""
+    """Write a number in six digits, or in all if six cannot tell it from `other`."""
     value = value.item() if isinstance(value, np.generic) else value
     if not isinstance(value, (float, complex)):
         return str(value)

@@ -1,6 +1,6 @@
-"""How a learner's answer to an exercise is compared with the reference, and what is said about it.
+"""Compare a learner's answer to an exercise with the reference, and say what is wrong.
 
-`grade` runs both on the same small cases. It prints nothing and lets no error of the answer out.
+`grade` runs both on the same small cases, prints nothing and catches every error of the answer.
 Its two halves, `Exercise.attempt` and `Exercise.judge`, can run in different processes.
 """
 
@@ -16,13 +16,13 @@ from typing import Any, Literal
 
 import numpy as np
 
-from srlib.exercises.comparison import describe, difference
+from srlib.exercises.comparison import difference, in_words
 from srlib.exercises.inputs import shuffle
 from srlib.exercises.safe_call import Misfit, NotAttempted, Outcome, TimeUp, safe_call
 
 __all__ = ["Case", "Exercise", "Mistake", "Verdict", "grade"]
 
-# Code under these folders is not the learner's.
+# Code in these folders is not the learner's.
 _LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")) + (
     str(Path(__file__).parents[1]),
 )
@@ -30,14 +30,9 @@ _LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib",
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong answer that learners really give.
+    """A wrong answer that learners really give, as code that runs.
 
-    Attributes
-    ----------
-    function
-        The wrong answer as code that runs.
-    message
-        The sentence that leads to the mistake, without giving the solution away.
+    `message` leads to the mistake without giving the solution away.
     """
 
     function: Callable
@@ -55,10 +50,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """What was found: the status, and for a learner what is wrong (empty if passed).
+    """What was found: the status, and a message for the learner (empty if passed).
 
-    `right` tells of each case that was tried whether it was right; it is empty where the function
-    could not be tried.
+    `right` says of each case that was tried whether it was right.
     """
 
     status: Literal["passed", "failed", "not attempted"]
@@ -75,23 +69,22 @@ class Exercise:
     title
         A few words.
     reference
-        The right answer, with a name for each parameter (messages use them). Where it raises, an
-        answer has to raise the same type of exception.
+        The right answer. Messages use the names of its parameters. Where it raises, an answer must
+        raise the same type of exception.
     cases
-        Makes the cases. They must be the same each time and must tell the mistakes apart.
+        Makes the cases, the same ones each time. They must tell the mistakes apart.
     mistakes
-        Wrong answers to recognise; the first one that fits is named.
+        Wrong answers to recognise. The message names the first one that fits.
     hints
         From gentle to concrete.
     tolerance
-        Largest absolute difference of two numbers that count as equal; see
-        `srlib.exercises.comparison.difference`.
+        See `srlib.exercises.comparison.difference`.
     redraw
-        Makes other arguments for each case, in their order, from a random generator: those that
-        `twins` uses. None shuffles the values of arrays, which needs no code.
+        Makes new arguments for all cases, in their order, from a random generator, for `twins`. By
+        default the values of arrays are shuffled.
     id
-        Notebook and number, like ``"03.1"``: `srlib.exercises.get_exercise` gives it, by the
-        module that the exercise stands in and its place there.
+        Such as ``"03.1"``. `srlib.exercises` sets it by the module of the exercise and its place
+        there.
     """
 
     title: str
@@ -104,10 +97,7 @@ class Exercise:
     id: str = ""
 
     def twins(self, seed: int) -> tuple[Case, ...]:
-        """Make a case for each one of `cases`, with other numbers.
-
-        A grade that asks for both cannot be had by writing down the results of the first.
-        """
+        """Make `cases` again with other numbers, so that the results cannot be written down."""
         random = np.random.default_rng([seed, *self.id.encode()])
         cases = self.cases()
         if self.redraw is not None:
@@ -121,17 +111,13 @@ class Exercise:
     def attempt(
         self, answer: Any, cases: Iterable[Case], *, time_limit_s: float | None = None
     ) -> Iterator[Outcome]:
-        """Call an answer with each case, with its own inputs, the same random state, no warnings.
+        """Call an answer with each case, and yield the outcomes.
 
-        Yields
-        ------
-        Outcome
-            One for each case. Its error is a `Misfit` where the answer cannot be called like the
-            reference, `NotAttempted` where it is the stub, `TimeUp` where `time_limit_s` for all
-            cases together is over. These three are the last ones.
+        The error of the last one is a `Misfit` if the answer cannot be called like the reference,
+        `NotAttempted` if it is the stub, `TimeUp` if `time_limit_s` for all cases together is over.
         """
         if not callable(answer):
-            text = f"Pass the function itself, without calling it. This is {describe(answer)}."
+            text = f"Pass the function itself, without calling it. This is {in_words(answer)}."
             yield Outcome(error=Misfit(text))
             return
         for case in cases:
@@ -149,8 +135,8 @@ class Exercise:
                 return
 
     def judge(self, cases: Iterable[Case], outcomes: Iterable[Outcome]) -> Verdict:
-        """Compare what `attempt` came back with, for the same cases, with the reference."""
-        trials, right = [], []
+        """Compare the outcomes of `attempt` with those of the reference, for the same cases."""
+        trials = []
         for case, outcome in zip(cases, outcomes, strict=False):
             if isinstance(outcome.error, Misfit):
                 return Verdict("failed", str(outcome.error))
@@ -159,17 +145,16 @@ class Exercise:
             expected = _call(self.reference, case)
             problem = _problem(outcome, expected, case, self)
             trials.append(_Trial(case, expected, outcome, problem))
-            right.append(not problem)
-        first = next((trial for trial in trials if trial.problem), None)
-        if first is None:
-            return Verdict("passed", right=tuple(right))
+        right = tuple(not trial.problem for trial in trials)
+        if all(right):
+            return Verdict("passed", right=right)
+        first = trials[right.index(False)]
         explained = (m.message + "\n" for m in self.mistakes if _explains(m, trials, self))
-        return Verdict(
-            "failed",
+        message = (
             f"{next(explained, '')}Case '{first.case.name}': {first.problem}\n"
-            f"The arguments were: {_describe_inputs(first.case, self.reference)}.",
-            tuple(right),
+            f"The arguments were: {_list_arguments(first.case, self.reference)}."
         )
+        return Verdict("failed", message, right)
 
 
 @dataclass(frozen=True)
@@ -181,31 +166,12 @@ class _Trial:
 
 
 def grade(exercise: Exercise, answer: Any, *, time_limit_s: float = 10.0) -> Verdict:
-    """Compare an answer with the reference of an exercise.
+    """Compare an answer, whatever the learner hands in, with the reference of an exercise.
 
-    Each call gets its own copy of the inputs, the same random state and no warnings.
-
-    Parameters
-    ----------
-    exercise
-        The exercise.
-    answer
-        What the learner hands in, a function if all is well.
-    time_limit_s
-        Seconds that the answer may take for all cases together; then it is interrupted. This
-        works between two Python instructions and on the main thread; elsewhere there is no limit.
-
-    Returns
-    -------
-    Verdict
-        "not attempted" where the answer raises ``NotImplementedError`` itself. The message of a
-        failed answer starts with the sentence of a `Mistake` if the results are those of the
-        mistake, and always tells the first case that failed.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If the user interrupts the answer.
+    It has `time_limit_s` seconds for all cases together; see `srlib.exercises.safe_call.safe_call`
+    for the circumstances of each call. The status is "not attempted" if the answer itself raises
+    ``NotImplementedError``. The message of a failed answer names the first case that failed, and
+    starts with the sentence of a `Mistake` if the results are those of the mistake.
     """
     cases = exercise.cases()
     return exercise.judge(cases, exercise.attempt(answer, cases, time_limit_s=time_limit_s))
@@ -243,10 +209,10 @@ def _problem(outcome: Outcome, expected: Outcome, case: Case, exercise: Exercise
 
 
 def _explains(mistake: Mistake, trials: list[_Trial], exercise: Exercise) -> bool:
-    """Tell whether the answer gave what the mistake gives, and was wrong in doing so.
+    """Whether the answer gives what the mistake gives, and is wrong because of that.
 
-    Cases in which the answer raised count only if there is no other wrong case: two errors in
-    one answer are common, and one of them can be explained.
+    Cases in which the answer raises count only if no other case is wrong: often an answer has two
+    faults, of which one can be explained.
     """
     wrong_alike, raised_alike = False, []
     for trial in trials:
@@ -264,7 +230,7 @@ def _explains(mistake: Mistake, trials: list[_Trial], exercise: Exercise) -> boo
 
 
 def _misfit(answer: Callable, reference: Callable, case: Case) -> str:
-    """Say that the answer cannot be called as the reference; empty if it can."""
+    """Say why the answer cannot be called as the reference can; empty if it can."""
     try:
         signature = inspect.signature(answer)
     except (TypeError, ValueError):  # some callables written in C have none
@@ -289,14 +255,14 @@ def _names(case: Case, reference: Callable) -> dict[int | str, str]:
     return dict(enumerate(parameters)) | {name: name for name in case.keywords}
 
 
-def _describe_inputs(case: Case, reference: Callable) -> str:
+def _list_arguments(case: Case, reference: Callable) -> str:
     names = _names(case, reference)
     inputs = dict(enumerate(case.arguments)) | case.keywords
-    return "; ".join(f"{names[place]} = {describe(value)}" for place, value in inputs.items())
+    return "; ".join(f"{names[place]} = {in_words(value)}" for place, value in inputs.items())
 
 
 def _is_stub(error: BaseException | None) -> bool:
-    """Tell the stub's NotImplementedError from torch's, which means "not for this dtype"."""
+    """Distinguish the stub's NotImplementedError from torch's, which means "not for this dtype"."""
     if not isinstance(error, NotImplementedError):
         return False
     line = traceback.extract_tb(error.__traceback__)[-1].line
@@ -309,7 +275,7 @@ def _one_line(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """Quote the innermost line that is the learner's own; notebooks have it in `linecache`."""
+    """Quote the innermost line of the learner's own code."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.line and not frame.filename.startswith(_LIBRARIES):
             return f", in line {frame.lineno} of {frame.name}: `{frame.line}`"

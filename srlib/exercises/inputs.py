@@ -1,4 +1,4 @@
-"""Small pictures that exercises are checked on, and the same inputs with other values."""
+"""Small pictures to check exercises on, and shuffled copies of inputs."""
 
 from typing import Any
 
@@ -11,27 +11,21 @@ __all__ = ["noise_image", "shuffle", "smooth_image"]
 
 
 def noise_image(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Make a picture that is different in every row, column and channel: uint8 (H, W, 3)."""
+    """Make a picture of random pixels: uint8 (H, W, 3)."""
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
 def smooth_image(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Make a picture that survives being shrunk: uint8 (H, W, 3)."""
+    """Make a smooth picture, which shrinking changes little: uint8 (H, W, 3)."""
     small = noise_image(-(-height // 4), -(-width // 4), seed)
     return imresize(small, 4)[:height, :width].copy()
 
 
 def shuffle(value: Any, random: np.random.Generator) -> Any:
-    """Copy a value with the elements of each array and tensor in it in another order.
+    """Copy a value, with the elements of all arrays and tensors in it in another order.
 
-    Arrays of one value get another one. Shapes, dtypes, numbers and functions stay.
-
-    Parameters
-    ----------
-    value
-        An array, a tensor, or tuples, lists and dicts of those; anything else stays as it is.
-    random
-        Where the order comes from.
+    It may be an array, a tensor, or tuples, lists and dicts of those; anything else stays as it
+    is. Arrays whose elements are all equal get another value. Shapes and dtypes stay.
     """
     if isinstance(value, torch.Tensor):
         return torch.from_numpy(shuffle(value.detach().numpy(), random)).to(value.dtype)

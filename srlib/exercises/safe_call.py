@@ -1,4 +1,4 @@
-"""Calls a function that may do anything, and comes back with what happened."""
+"""Call a learner's function, which may do anything, and report what happened."""
 
 import _thread
 import copy
@@ -20,16 +20,9 @@ __all__ = ["Misfit", "NotAttempted", "Outcome", "TimeUp", "safe_call"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a call did.
+    """What a call did: the value it returned or the error it raised, and the arguments it changed.
 
-    Attributes
-    ----------
-    value
-        What it returned.
-    error
-        What it raised, a `TimeUp` if it was stopped; None if it returned.
-    changed
-        Positions and keywords of the arguments that it changed.
+    `changed` holds their positions and keywords.
     """
 
     value: Any = None
@@ -38,45 +31,27 @@ class Outcome:
 
 
 class Misfit(Exception):
-    """Stands for an outcome where the function could not be called; its text says why."""
+    """The function cannot be called with the arguments; the text says why."""
 
 
 class NotAttempted(Exception):
-    """Stands for the outcome of a function that nobody has written yet."""
+    """The function has not been written yet."""
 
 
 class TimeUp(BaseException):
-    """Ends a call that runs too long; no Exception, so that ``except Exception`` lets it by."""
+    """The call ran too long. No Exception, so that ``except Exception`` does not catch it."""
 
 
 def safe_call(
     function: Callable, arguments: tuple, keywords: dict[str, Any], *, limit_s: float | None = None
 ) -> Outcome:
-    """Call a function on copies of the arguments and let neither errors nor effects out.
+    """Call a function with deep copies of the arguments, and catch all errors, also SystemExit.
 
-    Random states are the same in each call and are restored, warnings are silent. The output
-    that the function prints is left alone.
+    Every call has the same random states, which are restored afterwards. Warnings are silenced,
+    printed text is not. Only the KeyboardInterrupt of Ctrl-C or the stop button gets out.
 
-    Parameters
-    ----------
-    function
-        What to call.
-    arguments, keywords
-        What to call it with; deep copies are made.
-    limit_s
-        Seconds after which the call is stopped; None for no limit. This works between two Python
-        instructions (not inside one long call of NumPy, nor where a bare ``except:`` catches all),
-        and on the main thread; on others there is no limit.
-
-    Returns
-    -------
-    Outcome
-        What it returned or raised, SystemExit included.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If the user presses Ctrl-C or the stop button.
+    The call is stopped after `limit_s` seconds (None for no limit), if it runs on the main thread.
+    That happens between two Python instructions, not inside a long call of NumPy.
     """
     given, given_keywords = copy.deepcopy((arguments, keywords))
     value, error = None, None
@@ -97,7 +72,7 @@ def safe_call(
 
 @contextmanager
 def _same_circumstances() -> Iterator[None]:
-    """Fix the random states, silence warnings, and put all of it back afterwards."""
+    """Fix the random states and silence warnings, and restore both afterwards."""
     python_state, numpy_state = random.getstate(), np.random.get_state()
     with (
         warnings.catch_warnings(action="ignore"),
@@ -117,9 +92,9 @@ def _same_circumstances() -> Iterator[None]:
 def _within(limit_s: float | None, call: Callable[[], Any]) -> Any:
     """Return ``call()``; raise `TimeUp` in it after `limit_s` seconds, if on the main thread.
 
-    A watchdog thread interrupts the main thread as Ctrl-C would. A flag tells the handler which
-    of the two it was. Nothing can arrive late: the watchdog has ended before the old handler is
-    back, and `signal.signal` first delivers what is pending.
+    A watchdog thread interrupts the main thread as Ctrl-C does, because that works on Windows too.
+    The flag `rung` tells the two apart. No interrupt can come late: the watchdog ends before the
+    old handler returns, and `signal.signal` delivers what is pending first.
     """
     on_main_thread = threading.current_thread() is threading.main_thread()
     if limit_s is None or not on_main_thread or signal.getsignal(signal.SIGINT) is None:
@@ -164,7 +139,7 @@ def _within(limit_s: float | None, call: Callable[[], Any]) -> Any:
 
 
 def _fingerprint(value: Any) -> Any:
-    """Make something of `value` that is unequal after a change of arrays, lists and the like."""
+    """Return something that differs after a change inside `value`."""
     if isinstance(value, torch.Tensor):
         value = value.numpy(force=True)
     if isinstance(value, np.ndarray):

@@ -1,4 +1,4 @@
-"""Block diagrams of networks, drawn by code in one style: boxes, arrows, skip connections."""
+"""Block diagrams of networks: boxes, arrows and skip connections in one style."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from matplotlib.textpath import TextPath
 
 __all__ = ["draw_chain"]
 
-# Okabe and Ito's colours that black text can be read on.
+# Those of Okabe and Ito's colours on which black text is legible.
 _COLOURS = {
     "tensor": "#FFFFFF",
     "conv": "#56B4E9",
@@ -27,47 +27,36 @@ _INK = "#111111"
 # All lengths are in inches; the axes' unit is an inch.
 _WIDTH = 10.0
 _WIDEST_SLOT = 2.2
-_GAP = 0.36  # between two boxes: room for an arrow and the dot where a skip leaves
+_GAP = 0.36  # between two boxes, for an arrow and the dot where a skip starts
 _MARGIN = 0.25
-_LANE = 0.2  # between skips that run side by side
-_SIZE = 11  # points: legible on a projector
+_LANE = 0.2  # between skips side by side
+_SIZE = 11  # points, legible on a projector
 _LINE = 0.19  # height of a line of text
 _RADIUS = 0.22  # of the circle with the plus
 _MOST_COLUMNS = 7
 
 
+@style.context("srlib.course", after_reset=True)
 def draw_chain(
     steps: Sequence[tuple[str, str, str]],
     *,
     skips: Sequence[tuple[int, int, str]] = (),
     title: str = "",
 ) -> Figure:
-    """Draw a network as a chain of boxes from left to right, with skips running above.
+    """Draw a network as a chain of boxes from left to right, with skips above; 10 inches at most.
 
-    More steps than fit side by side, seven at most, continue in the next row. Long labels are
-    wrapped at spaces.
+    After seven steps at most, the chain continues in the next row. Long labels are wrapped.
 
     Parameters
     ----------
     steps : sequence of (label, kind, shape)
-        Kind is "tensor", "conv", "activation", "add", "enlarge" or "pool" and gives the colour.
-        "add" is a circle with a plus, its label stands below. Shape is a text such as
+        The kind is "tensor", "conv", "activation", "add", "enlarge" or "pool" and gives the colour.
+        "add" is a circle with a plus and the label below. The shape is a text such as
         "(N, 64, H, W)", or "".
     skips : sequence of (from_index, to_index, label)
-        From the output of one step to an "add" at least two steps later. Counted from 0.
+        From the output of a step to an "add" at least two steps later, counted from 0.
     title : str
-        Stands above.
-
-    Returns
-    -------
-    Figure
-        At most 10 inches wide.
-
-    Raises
-    ------
-    ValueError
-        If there are no steps, a kind is unknown, a skip's index is out of range or does not
-        lead forward to an "add", or a word is too long for a box.
+        Shown above.
 
     Examples
     --------
@@ -77,8 +66,7 @@ def draw_chain(
     steps = list(steps)
     skips = [(int(start), int(stop), label) for start, stop, label in skips]
     _check(steps, skips)
-    with style.context("srlib.course", after_reset=True):
-        return _Chain(steps, skips, title).draw()
+    return _Chain(steps, skips, title).draw()
 
 
 def _check(steps, skips) -> None:
@@ -104,7 +92,7 @@ def _check(steps, skips) -> None:
 
 
 class _Chain:
-    """Where everything is: columns and rows of slots, lanes for skips above each row."""
+    """The layout: slots in columns and rows, and lanes for skips above each row."""
 
     def __init__(self, steps, skips, title):
         self.steps, self.skips, self.title = steps, skips, title
@@ -131,15 +119,15 @@ class _Chain:
         return [word for label, kind, _ in self.steps if kind != "add" for word in label.split()]
 
     def x(self, index: int) -> float:
-        """Return the middle of a step."""
+        """Return the centre of a step."""
         return _MARGIN + (index % self.columns + 0.5) * self.slot
 
     def branch(self, index: int) -> float:
-        """Return where skips leave the arrow behind a step."""
+        """Return where skips branch off, after a step."""
         return self.x(index) + self.box / 2 + 0.1
 
     def place(self):
-        """Stack the rows from the top; y counts upwards, the height is known at the end."""
+        """Stack the rows from the top. y points upwards; the height is known at the end."""
         self.inside = [
             "" if kind == "add" else _wrap(label, self.box - 0.1) for label, kind, _ in self.steps
         ]
@@ -167,7 +155,7 @@ class _Chain:
         self.height = 0.1 - y
 
     def place_lanes(self, row: int, y: float) -> float:
-        """Give each skip that runs above this row a height of its own; shorter ones lower."""
+        """Give each skip above this row a height of its own, shorter ones below longer ones."""
         parts = []
         end = self.width - self.right_margin + 0.15
         for number, (start, stop, label) in enumerate(self.skips):
@@ -183,7 +171,7 @@ class _Chain:
             middle = (left + right) / 2
             room = self.width - 0.1 if leaves and arrives else right - 0.1  # not over the line down
             middle = min(max(middle, width / 2 + 0.1), room - width / 2)
-            # Lines that lead on to another row are the outermost, the further left the higher.
+            # Skips to another row are the outermost; the further left they start, the higher.
             length = right - left if leaves and arrives else 100 + right - left
             span = min(left, middle - width / 2), max(right, middle + width / 2)
             parts.append((length, number, span, middle, label))
@@ -249,7 +237,7 @@ class _Chain:
 
     def draw_skips(self, axes: Axes):
         crossing = [n for n, (a, b, _) in enumerate(self.skips) if self.row(a) != self.row(b)]
-        # The one that starts furthest right turns down first: nested skips do not cross.
+        # The one that starts furthest right turns down first, so that nested skips do not cross.
         crossing.sort(key=lambda n: -self.skips[n][0])
         for number, (start, stop, _) in enumerate(self.skips):
             first, last = self.row(start), self.row(stop)

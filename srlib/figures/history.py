@@ -1,4 +1,4 @@
-"""The picture of a training when it is over; `srlib.widgets.live` draws it while it runs."""
+"""Plot trainings that are over; `srlib.widgets.live` plots one while it runs."""
 
 import itertools
 import math
@@ -27,9 +27,10 @@ _LABELS = {
 _DEFAULT = ("loss", "validation_db", "learning_rate")
 _NOISY = ("loss", "psnr_db", "gradient_norm", "patches_per_s")
 _FROM_ZERO_UP = ("loss", "gradient_norm")  # these may get a logarithmic axis
-_PALE_LIMIT = 3  # histories: the raw values of more would hide the lines
+_PALE_LIMIT = 3  # histories; the raw values of more would hide the lines
 
 
+@style.context("srlib.course", after_reset=True)
 def plot_history(
     histories: pd.DataFrame | Mapping[str, pd.DataFrame],
     columns: tuple[str, ...] | None = None,
@@ -37,37 +38,26 @@ def plot_history(
     x: str = "step",
     smooth: int | None = None,
 ) -> Figure:
-    """Draw one or several trainings, a panel for each column.
+    """Plot one or several trainings, with a panel for each column.
 
-    The batches' own numbers (loss, psnr_db, gradient_norm, patches_per_s) are noisy: the line is
-    a running mean, centred, shorter at both ends, and a line below the panels says so. For up
-    to three histories the values themselves lie pale behind it. All else is drawn as it is,
-    validation with dots where it was measured. Loss and gradient norm get a logarithmic axis
-    where they span a factor of ten.
+    The values of batches (loss, psnr_db, gradient_norm, patches_per_s) are noisy, so the line is
+    their running mean: centred, shorter at both ends, noted below the panels. Up to three histories
+    show the values themselves too, pale behind it. Other columns are not smoothed; the validation
+    has dots where it was measured. Loss and gradient norm get a logarithmic axis if they span a
+    factor of ten.
 
     Parameters
     ----------
     histories : DataFrame, or dict of str to DataFrame
-        As `srlib.training.train` returns them, index "step". The names make the legend, which
-        stands above the panels.
+        As `srlib.training.train` returns them, with the index "step". The names are shown in a
+        legend above the panels.
     columns : tuple of str, optional
-        What to draw. If not given, those of loss, validation_db and learning_rate that hold
-        numbers.
+        What to plot. By default those of loss, validation_db and learning_rate that hold numbers.
     x : {"step", "seconds"}
-        The horizontal axis. Long times are given in minutes or hours.
+        The horizontal axis. Long times are in minutes or hours.
     smooth : int, optional
-        Length of the running mean, in steps; 1 for none. If not given, a fiftieth of the
-        longest history.
-
-    Returns
-    -------
-    Figure
-
-    Raises
-    ------
-    ValueError
-        If there is no history or an empty one, an index is not "step", no history has numbers
-        in one of `columns`, or `x` or `smooth` has another value.
+        Length of the running mean in steps, 1 for none. By default a fiftieth of the longest
+        history.
     """
     histories = _check_histories(histories, x)
     if columns is None:
@@ -91,38 +81,36 @@ def plot_history(
     longest = max(map(len, names), default=0)
     per_line = int((width - 0.2) // (0.7 + 0.08 * longest))  # names in a line of the legend
     note = _note(histories, columns, smooth)
-    rows, across = {1: (1, 1), 4: (2, 2)}.get(
-        len(columns), (math.ceil(len(columns) / 3), min(len(columns), 3))
-    )
-    with style.context("srlib.course", after_reset=True):
-        height = 3.3 * rows + 0.25 * (math.ceil(len(names) / per_line) + bool(note))
-        figure = Figure(figsize=(width, height))
-        panels = figure.subplots(rows, across, squeeze=False).ravel()
-        colours = rcParams["axes.prop_cycle"].by_key()["color"]
-        looks = itertools.cycle(itertools.product(("-", "--", ":", "-."), colours))
-        looks = list(itertools.islice(looks, len(histories)))
-        for axes, column in zip(panels, columns, strict=False):
-            for look, history in zip(looks, histories.values(), strict=True):
-                pale = len(histories) <= _PALE_LIMIT
-                places = _places(history, x) / unit
-                _draw_line(axes, places, history, column, _rows_in(history, smooth), look, pale)
-            axes.set(xlabel=label, ylabel=_LABELS.get(column, column), xlim=(0, 1.03 * last / unit))
-            if x == "step":
-                label_steps(axes)
-            if column in _FROM_ZERO_UP:
-                fit_scale(axes, np.concatenate([line.get_ydata() for line in axes.lines]))
-        for axes in panels[len(columns) :]:
-            axes.set_axis_off()
-        if names:
-            handles = [Line2D([], [], linestyle=line, color=colour) for line, colour in looks]
-            figure.legend(handles, names, loc="outside upper left", ncols=per_line)
-        if note:
-            figure.supxlabel(note, fontsize=11)
+    across = 2 if len(columns) == 4 else min(len(columns), 3)
+    rows = math.ceil(len(columns) / across)
+    height = 3.3 * rows + 0.25 * (math.ceil(len(names) / per_line) + bool(note))
+    figure = Figure(figsize=(width, height))
+    panels = figure.subplots(rows, across, squeeze=False).ravel()
+    colours = rcParams["axes.prop_cycle"].by_key()["color"]
+    looks = itertools.cycle(itertools.product(("-", "--", ":", "-."), colours))
+    looks = list(itertools.islice(looks, len(histories)))
+    for axes, column in zip(panels, columns, strict=False):
+        for look, history in zip(looks, histories.values(), strict=True):
+            pale = len(histories) <= _PALE_LIMIT
+            places = _places(history, x) / unit
+            _draw_line(axes, places, history, column, _rows_in(history, smooth), look, pale)
+        axes.set(xlabel=label, ylabel=_LABELS.get(column, column), xlim=(0, 1.03 * last / unit))
+        if x == "step":
+            label_steps(axes)
+        if column in _FROM_ZERO_UP:
+            fit_scale(axes, np.concatenate([line.get_ydata() for line in axes.lines]))
+    for axes in panels[len(columns) :]:
+        axes.set_axis_off()
+    if names:
+        handles = [Line2D([], [], linestyle=line, color=colour) for line, colour in looks]
+        figure.legend(handles, names, loc="outside upper left", ncols=per_line)
+    if note:
+        figure.supxlabel(note, fontsize=11)
     return figure
 
 
 def label_steps(axes: Axes) -> None:
-    """Put about five whole numbers at the horizontal axis, large ones in thousands ("40k")."""
+    """Label the horizontal axis with about five whole numbers, large ones in thousands ("40k")."""
     axes.xaxis.set_major_locator(ticker.MaxNLocator(5, integer=True))
     large = axes.get_xlim()[1] >= 10_000
     axes.xaxis.set_major_formatter(
@@ -133,17 +121,12 @@ def label_steps(axes: Axes) -> None:
 def fit_scale(axes: Axes, values: np.ndarray) -> None:
     """Make the vertical axis logarithmic if positive values span a factor of ten, else linear.
 
-    Parameters
-    ----------
-    axes : Axes
-        A logarithmic one gets plain numbers at its ticks.
-    values : ndarray
-        What is drawn. NaN and infinity do not count.
+    `values` is what is drawn; NaN and infinity do not count.
     """
     values = values[np.isfinite(values)]
     low, high = (values.min(), values.max()) if len(values) else (1, 1)
     scale = "log" if 0 < low * 10 <= high else "linear"
-    if axes.get_yscale() != scale:  # a new scale makes new ticks, which takes time
+    if axes.get_yscale() != scale:  # setting it makes new ticks, which takes time
         axes.set_yscale(scale)
     if scale == "log":
         subs = (1, 2, 5) if high < 300 * low else (1,)
@@ -153,7 +136,7 @@ def fit_scale(axes: Axes, values: np.ndarray) -> None:
 
 
 def _check_histories(histories, x) -> dict[str, pd.DataFrame]:
-    """Return them by name; a single one has the name ""."""
+    """Return the histories by name; a single one has the name ""."""
     if isinstance(histories, pd.DataFrame):
         histories = {"": histories}
     if not isinstance(histories, Mapping) or not histories:
@@ -181,7 +164,7 @@ def _any_numbers(histories, column) -> bool:
 
 
 def _rows_in(history, steps) -> int:
-    """Return how many rows of a history make `steps` steps, at least 1."""
+    """Return how many rows of a history cover `steps` steps, at least 1."""
     distance = np.median(np.diff(history.index)) if len(history) > 1 else steps
     return max(1, round(steps / max(distance, 1)))
 

@@ -1,6 +1,5 @@
-"""The picture of a training while it runs; `srlib.figures.history` draws it when it is over."""
+"""Plot a training while it runs; `srlib.figures.history` plots it when it is over."""
 
-import io
 import math
 import os
 import time
@@ -11,47 +10,30 @@ import numpy as np
 from IPython import get_ipython
 from IPython.display import display
 from matplotlib import style
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
 from srlib.figures.history import fit_scale, label_steps
+from srlib.figures.raster import encode_lines, rasterize
 
 __all__ = ["LivePlot"]
 
-_POINTS = 200  # in a curve, which is drawn again and again
-_SHARE = 0.025  # of the time, at most, goes into drawing
+_POINTS = 200  # in a curve, because it is drawn again and again
+_SHARE = 0.025  # of the time goes into drawing, at most
 
 
 class LivePlot:
     """Loss and PSNR of a training while it runs: ``train(..., on_log=LivePlot())``.
 
-    The first row displays the picture below the cell that trains, and the end of the cell, be it
-    an error or an interrupt, brings the picture up to date; a notebook that is saved keeps it.
-    Another cell gets a picture of its own. A row whose step is not larger than the one before
-    starts a new training, and an empty picture.
+    The first row of the history displays `picture` below the cell that trains. When the cell ends,
+    also by an error or an interrupt, the picture is brought up to date, so that a saved notebook
+    keeps it. Another cell gets another picture. A step that is not larger than the one before
+    starts a new training with an empty picture.
 
-    Drawing takes at most 2.5 percent of the time: the picture follows after `every` seconds, or
-    later where the machine is slow. Long curves are drawn as 200 means of neighbouring rows; the
-    line above the picture says of how many.
+    Pictures are at least `every` seconds apart, and further on a slow machine: drawing takes at
+    most 2.5 percent of the time. Long curves are drawn as 200 means of neighbouring rows; the line
+    above the plot says of how many.
 
-    Outside of a Jupyter kernel (a script, a process started from a notebook) nobody would see
-    the picture, and none is made.
-
-    Parameters
-    ----------
-    every : float
-        Seconds between two pictures, at least.
-
-    Attributes
-    ----------
-    picture : ipywidgets.Image or None
-        The last one displayed.
-
-    Raises
-    ------
-    ValueError
-        If `every` is not > 0.
+    Nothing is drawn outside a Jupyter kernel (in a script, or a process started from a notebook).
     """
 
     def __init__(self, *, every: float = 1.0):
@@ -60,25 +42,14 @@ class LivePlot:
         self.picture: ipywidgets.Image | None = None
         self._every = every
         self._process = os.getpid()
-        self._in_cell = False  # whether this cell has its picture
+        self._in_cell = False  # whether the running cell has its picture
         self._rows: list[tuple] = []  # (step, seconds, loss, PSNR, validation PSNR)
         self._drawn = 0  # rows in the picture
-        self._next_time = 0.0  # before which nothing is drawn, on the clock
+        self._next_time = 0.0  # nothing is drawn before that
         self._figure: Figure | None = None
 
     def __call__(self, row: Mapping) -> None:
-        """Take a row of the history.
-
-        Parameters
-        ----------
-        row : mapping
-            "step" and "loss"; also "seconds", "psnr_db" and "validation_db" where known.
-
-        Raises
-        ------
-        ValueError
-            If step or loss is missing.
-        """
+        """Take a row of the history: step, loss, perhaps seconds, psnr_db and validation_db."""
         if not {"step", "loss"} <= row.keys():
             raise ValueError(f"row must hold 'step' and 'loss', got {list(row)!r}")
         kernel = getattr(get_ipython(), "kernel", None)
@@ -114,19 +85,14 @@ class LivePlot:
             if self._figure is None:
                 self._figure = _live_figure()
             _update(self._figure, self._rows)
-            canvas = FigureCanvasAgg(self._figure)
-            canvas.draw()
-        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())).convert("RGB")
-        buffer = io.BytesIO()
-        picture.quantize(64, method=Image.Quantize.FASTOCTREE).save(buffer, format="PNG")
-        self.picture.value = buffer.getvalue()
+            self.picture.value = encode_lines(rasterize(self._figure))
         self._drawn = len(self._rows)
         now = time.perf_counter()
         self._next_time = now + max(self._every, (now - start) / _SHARE)
 
 
 def _live_figure() -> Figure:
-    # Fixed places: finding them anew for each picture would take as long as drawing it.
+    # Fixed places: laying out each picture again would take as long as drawing it.
     figure = Figure(figsize=(9, 3.2), layout="none")
     figure.subplots_adjust(left=0.09, right=0.985, bottom=0.18, top=0.8, wspace=0.22)
     loss, psnr = figure.subplots(1, 2)
@@ -165,7 +131,7 @@ def _update(figure, rows):
 
 
 def _means(table, length) -> np.ndarray:
-    """Return the means of `length` rows each; the last may be of fewer."""
+    """Means of `length` rows each; the last may have fewer."""
     starts = np.arange(0, len(table), length)
     counts = np.diff(np.append(starts, len(table)))
     return np.add.reduceat(table, starts) / counts[:, None]

@@ -1,4 +1,4 @@
-"""A photograph to play with: one of the bundled ones, or one's own."""
+"""Choose a bundled photograph, or load one of your own."""
 
 import html
 import io
@@ -14,7 +14,7 @@ from srlib.resample import imresize
 
 __all__ = ["PhotoPicker"]
 
-MIN_SIDE = 16  # pixels: less has no structure to look at
+_MIN_SIDE = 16  # pixels: smaller pictures show nothing
 
 
 class PhotoPicker(ipywidgets.VBox):
@@ -23,31 +23,25 @@ class PhotoPicker(ipywidgets.VBox):
     An uploaded file may be any image that `srlib.image.read_image` takes. If it cannot be read,
     a line below says why, and the picture stays.
 
-    The limit of 10 MB is Jupyter's: the server closes the connection when a message has more
-    than 10 MiB. JupyterLab connects again without a word, but the button is dead until its cell
-    is run again. The option
-    ``--ServerApp.tornado_settings='{"websocket_max_message_size": 100000000}'`` lifts the limit.
+    The limit of 10 MB is Jupyter's: the server closes the connection if a message has more than
+    10 MiB. JupyterLab reconnects silently, but the button is dead until its cell runs again.
+    ``--ServerApp.tornado_settings='{"websocket_max_message_size": 100000000}'`` raises the limit.
 
     Parameters
     ----------
     default : str
         Name of the photograph that is shown first.
     names : sequence of str, optional
-        The photographs to choose from; all of `srlib.assets.sample_names()` if not given.
+        The photographs to choose from; by default all of `srlib.assets.sample_names()`.
     max_side : int
-        Longer pictures are shrunk (bicubic, antialiased) to this many pixels, and a line below
-        says so. At least 16.
+        In pixels, at least 16. Larger pictures are shrunk to it (bicubic, antialiased), and a line
+        below says so.
 
     Attributes
     ----------
     image : ndarray
         The current picture, uint8, shape (H, W, 3), both sides in 16..`max_side`. Observe it
         with ``picker.observe(function, "image")``.
-
-    Raises
-    ------
-    ValueError
-        If `default` is not one of `names`, or `max_side` is too small.
     """
 
     image = traitlets.Instance(np.ndarray)
@@ -56,8 +50,8 @@ class PhotoPicker(ipywidgets.VBox):
         names = tuple(sample_names() if names is None else names)
         if default not in names:
             raise ValueError(f"default must be one of {', '.join(names)}, got {default!r}")
-        if max_side < MIN_SIDE:
-            raise ValueError(f"max_side must be at least {MIN_SIDE}, got {max_side!r}")
+        if max_side < _MIN_SIDE:
+            raise ValueError(f"max_side must be at least {_MIN_SIDE}, got {max_side!r}")
         self._max_side = max_side
         self.dropdown = ipywidgets.Dropdown(
             options=names,
@@ -86,7 +80,7 @@ class PhotoPicker(ipywidgets.VBox):
     def _load(self, change):
         if not change.new:
             return
-        # Emptied, so that the same file can come again, and is not kept in the notebook.
+        # Emptied, so that the same file can be loaded again, and the notebook does not keep it.
         if isinstance(change.new, dict):  # ipywidgets 7, which Colab has
             ((name, file),) = change.new.items()
             self.upload.data, self.upload.metadata = [], []
@@ -111,8 +105,8 @@ class PhotoPicker(ipywidgets.VBox):
         if max(height, width) > self._max_side:
             image = imresize(image, self._max_side / max(height, width))
             size += f" shrunk to {image.shape[1]} x {image.shape[0]}"
-        if min(image.shape[:2]) < MIN_SIDE:
-            raise ValueError(f"{name}: must have at least {MIN_SIDE} pixels a side, got {size}")
+        if min(image.shape[:2]) < _MIN_SIDE:
+            raise ValueError(f"{name}: must have at least {_MIN_SIDE} pixels a side, got {size}")
         self._say(size, *remarks)
         self.image = image
 

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot, style
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from srlib.figures import plot_history
 from srlib.figures.history import fit_scale, label_steps
+from srlib.figures.raster import rasterize
 
 
 def history(steps=400, *, every=1, seed=0, validate_every=100, seconds=0.05, **columns):
@@ -28,12 +28,6 @@ def history(steps=400, *, every=1, seed=0, validate_every=100, seconds=0.05, **c
         "validation_db": np.where(step % validate_every == 0, 27 + step / steps, np.nan),
     }
     return pd.DataFrame(table | columns, index=pd.Index(step, name="step"))
-
-
-def draw(figure: Figure) -> np.ndarray:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
 
 
 def panel(figure: Figure, label: str):
@@ -85,7 +79,7 @@ def test_one_history_may_lack_what_another_has():
     assert len(panel(figure, "validation").lines) == 1
     assert len(strong(panel(figure, "learning rate"))) == 2
     assert [text.get_text() for text in figure.legends[0].texts] == list(both)
-    draw(figure)
+    rasterize(figure)
 
 
 @given(steps=st.integers(1, 300), every=st.integers(1, 7), smooth=st.integers(1, 60))
@@ -161,7 +155,7 @@ def test_scale(values, scale):
 def test_logarithmic_ticks_are_plain_and_several(span):
     table = history(100, loss=np.geomspace(0.2, 0.2 / span, 100))
     figure = plot_history(table, ("loss",))
-    draw(figure)
+    rasterize(figure)
     axes = figure.axes[0]
     low, high = axes.get_ylim()
     shown = [t.get_text() for t in axes.get_yticklabels() if low <= t.get_position()[1] <= high]
@@ -208,11 +202,11 @@ def test_nothing_is_covered_or_cut_off(names, count):
     table = history(4000, every=10)
     named = {f"network of some kind, number {number}": table for number in range(names)}
     figure = plot_history(named, columns[:count])
-    draw(figure)
+    rasterize(figure)
     everything = [axes.get_tightbbox() for axes in figure.axes if axes.axison]
     assert len(everything) == count
     everything.append(figure.legends[0].get_window_extent())
-    everything.append(figure._supxlabel.get_window_extent())
+    everything += [text.get_window_extent() for text in figure.texts]
     width, height = figure.bbox.width, figure.bbox.height
     assert width <= 1000
     for index, box in enumerate(everything):
@@ -235,9 +229,9 @@ def test_each_history_has_a_look_of_its_own():
 
 
 def test_the_look_does_not_depend_on_the_style():
-    plain = draw(plot_history(history()))
+    plain = rasterize(plot_history(history()))
     with style.context("dark_background"):
-        assert (draw(plot_history(history())) == plain).all()
+        assert (rasterize(plot_history(history())) == plain).all()
 
 
 def test_no_figure_stays_open_and_the_input_stays():
@@ -256,7 +250,7 @@ def test_a_history_read_from_its_file(tmp_path):
 
 
 def test_a_single_row():
-    draw(plot_history(history(1), ("loss", "learning_rate"), x="seconds"))
+    rasterize(plot_history(history(1), ("loss", "learning_rate"), x="seconds"))
 
 
 def test_other_columns_are_drawn_under_their_name():

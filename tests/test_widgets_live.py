@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from IPython.core.events import EventManager, available_events
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from srlib.widgets import LivePlot, live
@@ -178,7 +179,8 @@ def test_the_legend_covers_no_panel_and_nothing_is_cut_off(notebook):
     figure = plot._figure
     boxes = [axes.get_window_extent() for axes in figure.axes]
     legend = figure.axes[1].get_legend().get_window_extent()
-    title = figure.axes[0]._left_title.get_window_extent()
+    texts = figure.axes[0].findobj(Text)
+    (title,) = (t.get_window_extent() for t in texts if t.get_text().startswith("step 9"))
     assert not any(legend.overlaps(box) for box in [*boxes, title])
     for box in [legend, title, *(axes.get_tightbbox() for axes in figure.axes)]:
         assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= 900 and box.y1 <= 320
