@@ -1,9 +1,7 @@
-"""Files that arrive whole, verified and once, however many processes ask for them.
+"""Downloads that arrive whole, verified and once, however many processes ask for them.
 
-A file is downloaded beside its place, checked against its SHA-256 and only then renamed, so that
-its place never holds half of it. One process downloads while others wait for it; what is there
-and right is not loaded again. Zips are checked for members that would leave their folder, and
-unpacked with the same care.
+One process downloads while the others wait. A file is downloaded beside its place, checked against
+its SHA-256 and only then renamed. A zip is refused if a member would leave its folder.
 """
 
 import hashlib
@@ -16,10 +14,11 @@ import threading
 import time
 import warnings
 import zipfile
+import zlib
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from urllib.parse import urlsplit
 
 __all__ = ["FetchError", "RemoteFile", "obtain"]
@@ -39,61 +38,33 @@ class FetchError(OSError):
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to download.
+    """A file to download; `target` is what it becomes in the cache, for a zip a folder."""
 
-    Parameters
-    ----------
-    name : str
-        Where it belongs, below the cache folder: "Set5/x4/HR/img_001.png".
-    url : str
-        Where it is.
-    sha256 : str
-        Its hash, 64 hexadecimal digits.
-    bytes : int
-        Its size.
-    """
-
-    name: str
+    name: str  # its place below the cache folder: "Set5/x4/HR/img_001.png"
     url: str
-    sha256: str
+    sha256: str  # 64 hexadecimal digits
     bytes: int
+
+    def __post_init__(self):
+        if not self.name or _leaves_folder(self.name):
+            raise ValueError(f"a file must lie inside the cache folder, got {self.name!r}")
 
     @property
     def target(self) -> str:
-        """What it becomes in the cache: itself, or the folder that a zip is unpacked to."""
         return self.name.removesuffix(".zip")
 
     @property
     def is_zip(self) -> bool:
-        """Whether it is unpacked."""
         return self.name.endswith(".zip")
 
 
 def obtain(files: list[RemoteFile], root: Path, *, progress: bool = True) -> None:
-    """Make sure that all `files` are below `root` and right; download what is not.
+    """Make sure that all `files`, of one dataset, are below `root` and right; download the others.
 
-    Where nothing is missing, nothing is written, so `root` may be read-only.
-
-    Parameters
-    ----------
-    files : list of RemoteFile
-        Files of one dataset, which is the first folder in their names. A zip becomes a folder of
-        its name without ".zip"; folders that all its members share are dropped.
-    root : pathlib.Path
-        The cache folder.
-    progress : bool
-        Show one progress bar, in bytes, over all files.
-
-    Raises
-    ------
-    FetchError
-        If a file cannot be downloaded or has another hash, a zip is unsafe, or `root` cannot be
-        read or written. Finished files stay, half ones do not.
-
-    Warns
-    -----
-    UserWarning
-        If a file had other content and was downloaded again.
+    The dataset is the first folder in their names. A zip becomes a folder of its name without
+    ".zip"; folders that all its members share are dropped. Where nothing is missing nothing is
+    written, so `root` may be read-only. After a FetchError finished files stay, half ones do not.
+    Warns if a file had other content and was downloaded again.
     """
     try:
         missing = [file for file in files if not _is_right(root, file)]
@@ -105,13 +76,13 @@ def obtain(files: list[RemoteFile], root: Path, *, progress: bool = True) -> Non
     if not missing:
         return
     dataset = root / missing[0].name.split("/")[0]
-    scratch = dataset / ".partial"  # the same disk as the file's place, or renaming is no rename
+    scratch = dataset / ".partial"  # on the same disk, so that renaming is atomic
     try:
         dataset.mkdir(parents=True, exist_ok=True)
         with _only_process(dataset):
             missing = [file for file in missing if not _is_right(root, file)]
             altered = [file.target for file in missing if (root / file.target).exists()]
-            shutil.rmtree(scratch, ignore_errors=True)  # what a killed process left
+            shutil.rmtree(scratch, ignore_errors=True)  # left by a process that was killed
             scratch.mkdir()
             try:
                 if missing:  # else another process has just done it
@@ -132,20 +103,20 @@ def obtain(files: list[RemoteFile], root: Path, *, progress: bool = True) -> Non
         warnings.warn(message, stacklevel=3)
 
 
-def _is_right(root: Path, file: RemoteFile) -> bool:
+def _is_right(root, file):
     target = root / file.target
     if not file.is_zip:
         return _sha256(target) == file.sha256
     try:
         marker = json.loads((target / _MARKER).read_bytes())
-    except (FileNotFoundError, ValueError):
+        return marker["zip"] == file.sha256 and all(
+            _sha256(target / name) == sha256 for name, sha256 in marker["files"].items()
+        )
+    except (FileNotFoundError, ValueError, LookupError, TypeError, AttributeError):  # no marker
         return False
-    return marker["zip"] == file.sha256 and all(
-        _sha256(target / name) == sha256 for name, sha256 in marker["files"].items()
-    )
 
 
-def _sha256(path: Path) -> str | None:
+def _sha256(path):
     if not path.is_file():
         return None
     with open(path, "rb") as file:
@@ -153,11 +124,11 @@ def _sha256(path: Path) -> str | None:
 
 
 @contextmanager
-def _only_process(dataset: Path):
+def _only_process(dataset):
     from filelock import FileLock, Timeout
 
-    # The system releases it when a process dies. Where a file system knows no such locks, newer
-    # versions of filelock warn and take a file's existence for one.
+    # The system releases it when a process dies. On file systems without such locks newer versions
+    # of filelock warn and use the existence of a file.
     lock = FileLock(dataset / ".lock")
     try:
         lock.acquire(timeout=_QUIET_WAIT_S)
@@ -172,22 +143,21 @@ def _only_process(dataset: Path):
         lock.release()
 
 
-def _download_all(files: list[RemoteFile], root: Path, scratch: Path, progress: bool) -> None:
+def _download_all(files, root, scratch, progress):
     import requests
     from tqdm.auto import tqdm
 
     stop, lock = threading.Event(), threading.Lock()
-    total = sum(file.bytes for file in files)
-    label = scratch.parent.name
+    total, label = sum(file.bytes for file in files), scratch.parent.name
     bar = tqdm(total=total, desc=label, unit="B", unit_scale=True, disable=not progress)
 
-    def count(received: int) -> None:
+    def count(received):
         if stop.is_set():
             raise FetchError(f"the download of {label} was stopped")
         with lock:
             bar.update(received)
 
-    def download_one(file: RemoteFile) -> None:
+    def download_one(file):
         path = root / file.name
         if file.is_zip and _sha256(path) == file.sha256:  # its unpacking was interrupted
             count(file.bytes)
@@ -203,86 +173,72 @@ def _download_all(files: list[RemoteFile], root: Path, scratch: Path, progress: 
         try:
             for job in as_completed(jobs):
                 job.result()
-        except BaseException:  # Ctrl-C too: nobody wants to wait for the rest
+        except BaseException:  # Ctrl-C too: do not wait for the other downloads
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
 
 
-def _download(file: RemoteFile, root: Path, scratch: Path, session, count) -> str:
-    """Download a file into `scratch`; pooch verifies it and deletes what is wrong."""
-    import pooch
+def _download(file, root, scratch, session, count):
+    """Download a file into `scratch`, verify it and return its path."""
     from requests import HTTPError, RequestException
 
-    def stream(url, output, _pooch):
-        received = 0
-        # A compressed transfer would hide a cut: its length says nothing about the file's.
-        headers = {"Accept-Encoding": "identity"}
-        os.remove(output)  # pooch made it for this account only; a new one follows the umask
-        try:
-            with session.get(url, stream=True, timeout=_TIMEOUT_S, headers=headers) as response:
-                response.raise_for_status()
-                with open(output, "wb") as sink:
-                    for piece in response.iter_content(_PIECE_BYTES):
-                        sink.write(piece)
-                        received += len(piece)
-                        count(len(piece))
-                        if received > file.bytes:  # endless, or wrong at the least
-                            break
-        except RequestException:
-            count(-received)  # it starts again, or ends in an error
-            raise
-
-    pooch.get_logger().setLevel("WARNING")  # one bar instead of a line per file
-    arguments = file.url, f"sha256:{file.sha256}", file.name.replace("/", "_"), scratch
+    path = scratch / file.name.replace("/", "_")
+    # A compressed transfer would hide a cut: its length says nothing about the file's.
+    options = {"stream": True, "timeout": _TIMEOUT_S, "headers": {"Accept-Encoding": "identity"}}
     for wait_s in (*_RETRY_WAITS_S, None):
+        received = 0
         try:
-            return pooch.retrieve(*arguments, downloader=stream)
-        except (RequestException, ValueError) as error:
-            altered = not isinstance(error, RequestException)  # pooch says so by ValueError
+            with session.get(file.url, **options) as response, open(path, "wb") as sink:
+                response.raise_for_status()
+                for piece in response.iter_content(_PIECE_BYTES):
+                    sink.write(piece)
+                    received += len(piece)
+                    count(len(piece))
+                    if received > file.bytes:  # endless, or wrong at least
+                        break
+        except RequestException as error:
+            count(-received)  # it starts again, or ends in an error
             status = error.response.status_code if isinstance(error, HTTPError) else None
             refused = status is not None and status < 500 and status != 429  # 429: too many now
-            if altered or refused or wait_s is None:
-                raise FetchError(
-                    f"cannot get {file.name} from {urlsplit(file.url).hostname}: {error}\n"
-                    f"Its address is {file.url}. Nothing of it was kept in the cache {root}. "
-                    + _advice(altered, refused)
-                ) from error
-        time.sleep(wait_s)
-
-
-def _advice(altered: bool, refused: bool) -> str:
-    if altered:
-        return (
-            "It arrived truncated or altered. Fetch again; if that fails too, the server has "
-            "another file than the course was made with: tell its maintainers."
+            if wait_s is not None and not refused:
+                time.sleep(wait_s)
+                continue
+            reason = str(error)
+            advice = (
+                "Is the network there? Fetch again: what has arrived is not loaded twice. Without "
+                "a network, set SRLIB_DATA to a folder that already holds the files."
+            )
+            if refused:
+                advice = "The server does not hand it out: tell the maintainers of the course."
+        else:
+            if (sha256 := _sha256(path)) == file.sha256:
+                return path
+            reason = f"it has the SHA-256 {sha256}, not {file.sha256}"
+            advice = (
+                "It arrived truncated or altered. Fetch again; if that fails too, the server has "
+                "another file than the course was made with: tell its maintainers."
+            )
+        raise FetchError(
+            f"cannot get {file.name} from {urlsplit(file.url).hostname}: {reason}\n"
+            f"Its address is {file.url}. Nothing of it was kept in the cache {root}. {advice}"
         )
-    if refused:
-        return "The server does not hand it out: tell the maintainers of the course."
-    return (
-        "Is the network there? Fetch again: what has arrived is not loaded twice. Without a "
-        "network, set SRLIB_DATA to a folder that already holds the files."
-    )
 
 
-def _unpack(file: RemoteFile, root: Path, scratch: Path) -> None:
+def _unpack(file, root, scratch):
     """Unpack a verified zip into `scratch`, then move the finished folder into place."""
     path, folder, fresh = root / file.name, root / file.target, scratch / file.target
-    hashes = {}
     try:
         with zipfile.ZipFile(path) as archive:
             members = _safe_members(archive, file.bytes)
-            # The folders that all members share say nothing; the target's name replaces them.
-            shared = posixpath.commonpath([posixpath.dirname(m.filename) for m in members])
-            for member in members:
-                name = str(PurePosixPath(member.filename).relative_to(shared))
-                (fresh / name).parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(member) as source, open(fresh / name, "xb") as sink:
-                    shutil.copyfileobj(source, sink)
-                hashes[name] = _sha256(fresh / name)
-    except zipfile.BadZipFile as error:
+            archive.extractall(fresh, members)
+    # Damaged; needs a password or a method that is not there
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         path.unlink()
         raise FetchError(f"refused to unpack {file.name} from {file.url}: {error}") from error
+    # The folders that all members share say nothing; the target's name replaces them.
+    fresh /= posixpath.commonpath([posixpath.dirname(m.filename) for m in members])
+    hashes = {m.relative_to(fresh).as_posix(): _sha256(m) for m in fresh.rglob("*") if m.is_file()}
     (fresh / _MARKER).write_text(json.dumps({"zip": file.sha256, "files": hashes}))
     if folder.exists():
         shutil.rmtree(folder)
@@ -290,12 +246,12 @@ def _unpack(file: RemoteFile, root: Path, scratch: Path) -> None:
     path.unlink()
 
 
-def _safe_members(archive: zipfile.ZipFile, stated_bytes: int) -> list[zipfile.ZipInfo]:
+def _safe_members(archive, stated_bytes):
     """Return the files of a zip; BadZipFile if one would leave the folder or they are a bomb."""
     for member in archive.infolist():
         name = member.orig_filename  # as stored; `filename` is already adapted to this system
         kind = stat.S_IFMT(member.external_attr >> 16)
-        if name.startswith("/") or ".." in name.split("/") or set(name) & set("\\:\0"):
+        if _leaves_folder(name):
             raise zipfile.BadZipFile(f"member {name!r} would leave the folder")
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise zipfile.BadZipFile(f"member {name!r} is a link or a device")
@@ -304,3 +260,8 @@ def _safe_members(archive: zipfile.ZipFile, stated_bytes: int) -> list[zipfile.Z
     if not 0 < unpacked <= _MAX_EXPANSION * stated_bytes:
         raise zipfile.BadZipFile(f"{stated_bytes} bytes would unpack to {unpacked} bytes")
     return members
+
+
+def _leaves_folder(name):
+    """Tell whether a relative path would lead outside, on any system."""
+    return name.startswith("/") or ".." in name.split("/") or bool(set(name) & set("\\:\0"))

@@ -5,7 +5,6 @@ import dataclasses
 import inspect
 import json
 import platform
-import re
 import shlex
 import shutil
 import sys
@@ -18,103 +17,91 @@ from safetensors import SafetensorError
 
 from srlib._atomic import atomic_write
 from srlib.data import PatchSampler
-from srlib.environment import active_profile, describe
+from srlib.environment import active_profile, hardware
 from srlib.evaluation import evaluate
 from srlib.models import SrResNet, create_model, load_pretrained, save_network, weights_file
 from srlib.training import TrainConfig, train
-from srlib.training.config import LOSSES
-from srlib.training.recipes import PROFILES, photographs, taught
+from srlib.training.config import LOSSES, field_type
+from srlib.training.recipes import PROFILES, distill_targets, photographs
+from srlib.training.run_log import check_same
 from srlib.training.state import join_processes
 
 __all__ = ["add_parser"]
 
+_DESCRIPTION = """
+Train a network on photographs; call it again with the same OUT to go on. OUT gets checkpoints,
+log.csv, run.json (command, data, versions, time) and, at the end, model.safetensors, which
+`python -m srlib upscale --method` takes; with --start-from also a folder start, which tells how
+those weights were made. What is not given comes from the profile; "none" stands for no value.
+Several processes, which share each step: torchrun --nproc-per-node 2 -m srlib train ...
+"""
+
 
 def add_parser(commands) -> None:
     """Add ``train`` to the commands of ``python -m srlib``."""
-    parser = commands.add_parser("train", help="train a network", description=_train.__doc__)
+    parser = commands.add_parser("train", help="train a network", description=_DESCRIPTION)
     add = parser.add_argument
-    profile = active_profile()
     add("--out", type=Path, required=True, help="folder for checkpoints, log and weights")
-    add(
-        "--profile",
-        choices=PROFILES,
-        default=profile,
-        help=f"where defaults come from (default: {profile})",
-    )
+    text = "where defaults come from (default: SRLIB_PROFILE, else gpu if there is one, else cpu)"
+    add("--profile", choices=PROFILES, help=text)
     add("--scale", type=int, default=4, help="2, 3 or 4 (default: 4)")
     add("--network", default="SrResNet", help="see srlib.models.create_model (default: SrResNet)")
     for name, parameter in inspect.signature(SrResNet).parameters.items():
         if name != "scale":
-            kind = int if parameter.default is None else type(parameter.default)
-            optional = parameter.default is None
-            _option(add, name, kind, "of SrResNet", parameter.default, optional=optional)
-    add("--start-from", metavar="NAME", help="take weights that fit from this network or file")
-    add("--teacher", metavar="NAME", help="learn from what this network or file makes, too")
-    add(
-        "--teacher-share",
-        type=float,
-        default=0.5,
-        help="0..1: what is learned is so much the teacher's picture, the rest the original "
-        "(default: 0.5)",
-    )
+            value, optional = parameter.default, parameter.default is None
+            kind = int if optional else type(value)
+            _option(add, name, kind, "of SrResNet", value, optional=optional)
+    add("--start-from", metavar="NAME", help="start from weights that fit, of a network or file")
+    add("--teacher", metavar="NAME", help="learn also from the output of this network or file")
+    text = "0..1: part of the teacher's output in the target, the rest is the original"
+    add("--teacher-share", type=float, default=0.5, help=f"{text} (default: 0.5)")
     _option(add, "data", str, "images: folders, datasets, 'bundled/train'", nargs="+")
-    _option(
-        add,
-        "holdout",
-        int,
-        "one photograph in so many is validated on, not trained on",
-        optional=True,
-    )
+    text = "of every so many photographs one is kept for validation"
+    _option(add, "holdout", int, text, optional=True)
     _option(add, "shrink", float, "add copies of the photographs shrunk so", [], nargs="*")
     _option(add, "permute_colours", bool, "put red, green, blue in a random order", False)
     _option(add, "lr_patch_size", int, "side of a patch, in LR pixels")
-    _option(add, "batch_size", int, "patches a batch and process")
+    _option(add, "batch_size", int, "patches per batch and process")
     add("--seed", type=int, default=0, help="of weights and patches (default: 0)")
-    add("--device", choices=("cpu", "cuda"), help="by default cuda where it is there")
+    add("--device", choices=("cpu", "cuda"), help="default: cuda if there is one")
     add("--loss", choices=LOSSES, default="l1", help="what is minimised (default: l1)")
-    texts = dict(re.findall(r"^    (\w+) : .*\n((?:        .*\n)+)", TrainConfig.__doc__, re.M))
     for field in dataclasses.fields(TrainConfig):
-        kind = next(t for t in (bool, int, float, str) if t.__name__ in str(field.type))
-        text, optional = " ".join(texts[field.name].split()), "None" in str(field.type)
+        kind, optional = field_type(field)
+        text = field.metadata["help"]
         _option(add, field.name, kind, text, field.default, optional=optional)
     parser.set_defaults(run=_train)
 
 
 def _train(options) -> None:
-    """Train a network on photographs; call it again with the same OUT to go on.
-
-    OUT gets checkpoints, log.csv, run.json (command, data, versions, time) and, at the end,
-    model.safetensors, which `python -m srlib upscale --method` takes; with --start-from a folder
-    start, too, which tells how those weights were made. What is not given comes from the profile;
-    "none" stands for no value. Several processes, which share each step:
-    torchrun --nproc-per-node 2 -m srlib train ...
-    """
+    # parse
     given = vars(options)
-    profile = PROFILES[options.profile]
+    profile = PROFILES[options.profile or active_profile()]
     if "steps" in given or "seconds" in given:  # either may replace the other
         profile = {name: v for name, v in profile.items() if name not in ("steps", "seconds")}
     values = {**profile, **given}
     config = TrainConfig.from_recipe(values)
     source = values if options.network == "SrResNet" else given  # the profiles are for SrResNet
-    made_by = {
-        name: source[name] for name in inspect.signature(SrResNet).parameters if name in source
-    }
-    made_by = {"name": options.network, **made_by}
+    arguments = [name for name in inspect.signature(SrResNet).parameters if name in source]
+    made_by = {"name": options.network, **{name: source[name] for name in arguments}}
+
+    # make the network and the data
     device = _device(options.device)
-    state = join_processes(device)
+    processes = join_processes(device)
     torch.manual_seed(options.seed)
     model = create_model(**made_by)
     if options.start_from:
         _take_over(model, options.start_from)
     training, held_out = photographs(values, options.scale)
-    if options.teacher:
-        training = taught(training, options.teacher, options.teacher_share, device)
-    if "validate_every" in given and not held_out:
+    if given.get("validate_every") and not held_out:
         raise ValueError("--validate-every needs photographs to validate on: give --holdout too")
+    if options.teacher:
+        training = distill_targets(training, options.teacher, options.teacher_share, device)
+
+    # record, and check it against the one that is there
     launcher = ["python"]
-    if state.num_processes > 1:
-        launcher = ["torchrun", "--nproc-per-node", str(state.num_processes)]
-    run = {
+    if processes.num_processes > 1:
+        launcher = ["torchrun", "--nproc-per-node", str(processes.num_processes)]
+    record = {
         "command": shlex.join([*launcher, "-m", "srlib", *sys.argv[1:]]),
         "network": made_by,
         "config": dataclasses.asdict(config),
@@ -125,46 +112,31 @@ def _train(options) -> None:
         "permute_colours": values.get("permute_colours", False),
         "lr_patch_size": values["lr_patch_size"],
         "batch_size": values["batch_size"],
-        "processes": state.num_processes,
+        "processes": processes.num_processes,
         "loss": options.loss,
         "seed": options.seed,
         "start_from": options.start_from,
         "teacher": options.teacher and [options.teacher, options.teacher_share],
         "device": str(device),
-        "hardware": describe()["CPU" if device.type == "cpu" else "GPU"],
+        "hardware": hardware()["CPU" if device.type == "cpu" else "GPU"],
         "python": platform.python_version(),
         "torch": torch.__version__,
     }
-    record, weights = options.out / "run.json", options.out / "model.safetensors"
-    before = json.loads(record.read_text()) if record.is_file() else {}
-    same = ("network", "data", "images", "held_out", "shrink", "start_from", "teacher", "seed")
-    for name in same:
-        if before and (before.get(name) or None) != (run[name] or None):
-            raise ValueError(
-                f"{options.out} holds another training ({name}: {before.get(name)!r} there, "
-                f"{run[name]!r} now); choose another --out, or the same values to go on"
-            )
+    run = _Run(options.out, record)
     sampler = PatchSampler(
         training,
         options.scale,
         lr_patch_size=values["lr_patch_size"],
         batch_size=values["batch_size"],
-        permute_colours=run["permute_colours"],
+        permute_colours=record["permute_colours"],
         seed=options.seed,
         device=device,
     )
-    trained = []  # whether there was anything left to do
 
+    # run
     def validate(model):
         table = evaluate(model, held_out, options.scale, progress=False)
         return table.loc["mean", "psnr_db"]
-
-    def on_step(step, model):
-        if not trained and state.is_main_process:
-            if options.start_from and not before:
-                _copy_origin(weights_file(options.start_from), options.out / "start")
-            _write(record, run)
-        trained[:] = [True]
 
     history = train(
         model,
@@ -173,24 +145,58 @@ def _train(options) -> None:
         loss=LOSSES[options.loss],
         folder=options.out,
         validate=validate if held_out else None,
-        on_step=on_step,
+        on_step=run.start if processes.is_main_process else None,
     )
     if not history.attrs["complete"]:
         raise KeyboardInterrupt
-    if not state.is_main_process:
-        return
-    if not trained and "finished" in before and weights.is_file():
-        print(f"{weights}: finished before, on {before['finished']}")
-        return
-    try:
-        save_network(weights, model.cpu(), **made_by)
-    except (OSError, SafetensorError) as error:
-        raise OSError(f"{weights} cannot be written: {error}; make room, call again") from error
-    run["train_seconds"] = round(float(history["seconds"].iloc[-1]), 1)
-    run["steps"] = int(history.index[-1])
-    run["finished"] = time.strftime("%Y-%m-%d", time.gmtime())
-    _write(record, run)
-    print(f"{weights}: written")
+    if processes.is_main_process:
+        run.finish(model, history)
+
+
+class _Run:
+    """The folder of a training: run.json, which must fit the one that is there, and the weights."""
+
+    def __init__(self, folder, record):
+        self.folder, self.record, self.started = folder, record, False
+        self.path, self.weights = folder / "run.json", folder / "model.safetensors"
+        self.before = json.loads(self.path.read_text()) if self.path.is_file() else {}
+        if self.before:
+            same = "network data images held_out shrink start_from teacher seed".split()
+            # An older record may lack some; that is the same as empty.
+            same = [name for name in same if name in self.before or record[name]]
+            check_same(
+                folder, *({name: r.get(name) for name in same} for r in (self.before, record))
+            )
+
+    def start(self, step, model):
+        """Write the record, after the first step: a training that is refused writes nothing."""
+        if self.started:
+            return
+        self.started, source = True, self.record["start_from"]
+        if source and not self.before:
+            _copy_origin(weights_file(source), self.folder / "start")
+        self.write()
+
+    def finish(self, model, history):
+        """Write the weights, and complete the record."""
+        if not self.started and "finished" in self.before and self.weights.is_file():
+            print(f"{self.weights}: finished before, on {self.before['finished']}")
+            return
+        try:
+            save_network(self.weights, model.cpu(), **self.record["network"])
+        except (OSError, SafetensorError) as error:
+            raise OSError(
+                f"{self.weights} cannot be written: {error}; make room, call again"
+            ) from error
+        self.record["train_seconds"] = round(float(history["seconds"].iloc[-1]), 1)
+        self.record["steps"] = int(history.index[-1])
+        self.record["finished"] = time.strftime("%Y-%m-%d", time.gmtime())
+        self.write()
+        print(f"{self.weights}: written")
+
+    def write(self):
+        with atomic_write(self.path) as partial:
+            partial.write_text(json.dumps(self.record, indent=2) + "\n")
 
 
 def _device(wanted):
@@ -204,7 +210,7 @@ def _device(wanted):
 def _take_over(model, source):
     """Copy weights in the order of the layers, up to the first that does not fit.
 
-    What comes behind it would get features that it does not know, and stays as initialised.
+    A layer behind it would get features that it was not trained on, and stays as initialised.
     """
     weights, own = load_pretrained(source).state_dict(), model.state_dict()
     fitting = {}
@@ -220,7 +226,7 @@ def _take_over(model, source):
 
 
 def _copy_origin(weights, folder):
-    """Copy what tells how weights were made, where it is there: the files may be replaced later."""
+    """Copy what tells how weights were made: the files beside them may be replaced later."""
     for name in ("run.json", "record.json", "log.csv"):
         if (source := weights.with_name(name)).is_file():
             folder.mkdir(exist_ok=True)
@@ -229,12 +235,8 @@ def _copy_origin(weights, folder):
         shutil.copytree(earlier, folder / "start", dirs_exist_ok=True)
 
 
-def _write(path, run):
-    with atomic_write(path) as partial:
-        partial.write_text(json.dumps(run, indent=2) + "\n")
-
-
 def _option(add, name, kind, text, default=None, *, optional=False, **more):
+    """Add an option that is absent where it is not given, and shows each profile's default."""
     defaults = {profile: values.get(name, default) for profile, values in PROFILES.items()}
     shown = {profile: _show(value) for profile, value in defaults.items()}
     if len(set(shown.values())) == 1:
@@ -256,17 +258,12 @@ def _show(value):
 
 def _reader(kind, optional):
     def read(text):
-        if optional and text.lower() == "none":
-            return None
-        if kind is bool:
-            return {"true": True, "false": False}[text.lower()]
-        return kind(text)
-
-    def checked(text):
         try:
-            return read(text)
+            if optional and text.lower() == "none":
+                return None
+            return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
         except (KeyError, ValueError):
             expected = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
             raise argparse.ArgumentTypeError(f"must be {expected}, got {text!r}") from None
 
-    return checked
+    return read

@@ -151,7 +151,7 @@ def test_what_is_declared_is_pinned_and_installed_as_pinned():
         (pin,) = next(iter([p.specifier for p in found]))
         assert Version(pin.version) in requirement.specifier
         if os.environ.get("CI"):  # elsewhere the versions are the user's own affair
-            assert version(requirement.name) == pin.version
+            assert Version(version(requirement.name)).public == pin.version  # 2.14.1+cpu counts
 
 
 @pytest.mark.slow

@@ -45,7 +45,7 @@ def course_with(tmp_path, repository: str) -> Path:
     root.mkdir()
     for name in ("data", "notebooks", "README.md", "CHANGELOG.md", "LICENSE", "LICENSE-TEXT"):
         (root / name).symlink_to(ROOT / name)
-    for name in ("solutions", "srlib", "tests", "tools", "CITATION.cff"):
+    for name in ("solutions", "srlib", "tests", "tools", "CITATION.cff", "CONTRIBUTING.md"):
         (root / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "docs", root / "docs")
     setting = f'[tool.srlib.course]\nrepository = "{repository}"\nref = "main"\n'

@@ -1,5 +1,5 @@
 import math
-from dataclasses import FrozenInstanceError, asdict
+from dataclasses import FrozenInstanceError, fields
 
 import numpy as np
 import pytest
@@ -151,5 +151,6 @@ def test_a_config_stays_as_it_is_and_its_fields_are_described():
     config = TrainConfig(seconds=60)
     with pytest.raises(FrozenInstanceError):
         config.seconds = 3
-    for name in asdict(config):
-        assert f"\n    {name} : " in TrainConfig.__doc__
+    for field in fields(config):
+        assert f"\n{field.name} : " in TrainConfig.__doc__
+        assert len(field.metadata["help"]) > 10 and field.metadata["help"] in TrainConfig.__doc__

@@ -23,7 +23,7 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from srlib.assets import is_cached
 from srlib.data import PatchSampler, load_images, make_pairs
-from srlib.environment import describe
+from srlib.environment import hardware
 from srlib.evaluation import evaluate
 from srlib.image import write_image
 from srlib.models import SrResNet
@@ -183,7 +183,7 @@ def bench_class_minute(seeds=(0, 1, 2), marks=(2, 5, 10, 20, 30, 45)):
     final = [[row[3] for row in rows if row[0] == seed][-1] for seed in seeds]
     print(
         f"class minute: {source} x4 {statistics.median(final):.2f} dB, median of {len(seeds)} "
-        f"seeds, {describe()['CPU']} (aim: at least 30.48 on Set5)"
+        f"seeds, {hardware()['CPU']} (aim: at least 30.48 on Set5)"
     )
     table = pd.DataFrame(rows, columns=["seed", "step", "seconds", "psnr_db"]).round(3)
     path = ROOT / "build" / "class_minute.csv"

@@ -12,7 +12,7 @@ __all__ = ["examine", "report", "show_test_widget"]
 
 _NETWORK_S = 2  # how long a server may take to answer
 _COLOURS = {"ok": "\x1b[32m", "note": "\x1b[36m", "problem": "\x1b[31m"}
-_STANDS_ON = {  # where one of these is broken, no look says the same once more
+_STANDS_ON = {  # not checked where one of these is broken: it would only say so again
     "library": {"torch", "packages"},
     "torchvision": {"torch"},
     "GPU": {"torch"},
@@ -26,11 +26,7 @@ _NO_WIDGETS = (
 
 
 def examine() -> list[Check]:
-    """Look at everything that the course depends on.
-
-    Takes two seconds where the network does not answer. Torch is imported, torchvision is not.
-    What cannot be looked at becomes a note.
-    """
+    """Check everything that the course depends on; takes two seconds where no network answers."""
     looks = LOOKS | {"internet": _ask_servers()}
     checks = []
     for name, at in looks.items():
@@ -41,10 +37,7 @@ def examine() -> list[Check]:
 
 
 def _ask_servers() -> Callable[[], Check]:
-    """Start to ask each server of the datasets; return the look at their answers.
-
-    Nobody waits longer than two seconds for them, counted from the start.
-    """
+    """Start to ask each server of the datasets; return the check of the answers so far."""
     answers = dict.fromkeys(assets.servers(), f"no answer in {_NETWORK_S} s")
 
     def ask(host):
@@ -58,7 +51,7 @@ def _ask_servers() -> Callable[[], Check]:
         except OSError as error:  # all that requests raises
             answers[host] = type(error).__name__
 
-    # Looking up a name has no time limit of its own, hence threads that nobody has to end.
+    # Looking up a name has no time limit: threads, which nobody has to wait for.
     threads = [threading.Thread(target=ask, args=(host,), daemon=True) for host in answers]
     for thread in threads:
         thread.start()
@@ -67,7 +60,7 @@ def _ask_servers() -> Callable[[], Check]:
     def look_at_answers():
         for thread in threads:
             thread.join(max(0, end - time.monotonic()))
-        now = dict(answers)  # a late answer changes it no more
+        now = dict(answers)  # a late answer no longer changes it
         faults = [
             f"{' and '.join(h for h in now if now[h] == why)} cannot be reached ({why})"
             for why in sorted(set(now.values()) - {""})
@@ -81,11 +74,7 @@ def _ask_servers() -> Callable[[], Check]:
 
 
 def report(checks: list[Check], *, colour: bool = False) -> str:
-    """Return a line for each check, its remedy beneath it, and a verdict as the last line.
-
-    Lines have at most 100 columns where no word is longer. With `colour` the states get the codes
-    that terminals know.
-    """
+    """Return a line for each check, its remedy below, and a verdict; `colour` is for terminals."""
     lines = []
     for check in checks:
         start = f"  {check.state:7}  {check.name:11}  "
@@ -111,11 +100,7 @@ def _wrapped(start, text):
 
 
 def show_test_widget() -> None:
-    """Show a widget in the notebook, or in its place what to do where there are none.
-
-    A kernel cannot see the program in front of it. That program shows the widget, or, where it
-    cannot, the text that comes along.
-    """
+    """Show a widget, or, in a program that cannot show it, the text that says what to do."""
     from IPython.display import display
     from ipywidgets import HTML
 

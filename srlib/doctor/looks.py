@@ -1,12 +1,10 @@
-"""One look each at what the course depends on; `srlib.doctor` takes them all.
+"""A check of each thing that the course depends on.
 
-Nothing beyond Python itself is imported before it is known to work: these have to run, and say
-so, where torch or anything else is missing or broken.
+They run where torch or another package is missing or broken, so only Python itself is imported.
 """
 
 import importlib.metadata
 import importlib.util
-import json
 import os
 import platform
 import re
@@ -25,7 +23,7 @@ from srlib import assets, environment
 __all__ = ["LOOKS", "Check", "look"]
 
 _COURSE = Path(__file__).resolve().parents[2]
-# Bytes; the notebooks take up to 1.2 GiB of memory each, measured.
+# Bytes; a notebook takes up to 1.2 GiB of memory, measured.
 _LEAST_MEMORY, _LEAST_FREE, _LEAST_DISK = 2 * 2**30, 1.5 * 2**30, 2**29
 # Environments made by uv have no pip. (To look for the module would warn beside old setuptools.)
 _HAS_PIP = any(True for _ in importlib.metadata.distributions(name="pip"))
@@ -34,31 +32,17 @@ _INSTALL = f'in the course\'s folder: make lab, or {_PIP} install -c constraints
 
 
 class Check(NamedTuple):
-    """What was found about one thing that the course depends on.
-
-    Attributes
-    ----------
-    name : str
-        Of the thing.
-    found : str
-        What was found, in a few words.
-    state : {"ok", "note", "problem"}
-        A note is worth knowing; nothing has to be done.
-    remedy : str
-        What to do about it.
-    stops : bool
-        Whether some notebook cannot be done before the problem is mended.
-    """
+    """What was found about one thing that the course depends on."""
 
     name: str
     found: str
-    state: str = "ok"
+    state: str = "ok"  # or "note", worth knowing, or "problem"
     remedy: str = ""
-    stops: bool = False
+    stops: bool = False  # whether some notebook cannot be done before the problem is mended
 
 
 def look(name: str, at: Callable[[], Check]) -> Check:
-    """Look at one thing; a look that fails becomes a note, so that it does not cost the others."""
+    """Check one thing; a check that fails itself becomes a note."""
     try:
         return at()
     except Exception as error:
@@ -71,7 +55,7 @@ def _in_short(error):
 
 
 def _shown(path):
-    """Write a path as seen from the course's folder or from home, if it is in there."""
+    """Return a path relative to the course's folder or to home, if it is in there."""
     for folder, name in ((_COURSE, ""), (Path.home(), "~/")):
         if path.is_relative_to(folder) and path != folder:
             return f"{name}{path.relative_to(folder).as_posix()}"
@@ -188,13 +172,22 @@ def _check_gpu():
         warnings.simplefilter("always")
         usable = torch.cuda.is_available()
     if usable:
-        return _try_gpu(environment.describe()["GPU"])
+        name = environment.hardware()["GPU"]
+        try:  # one that is too old or too new for this torch fails only when it computes
+            torch.ones(2, device="cuda").sum().item()
+        except RuntimeError as error:
+            remedy = (
+                "another program may hold it: close that. If it is too old or too new for this "
+                "torch, install another torch: pytorch.org. Until then set CUDA_VISIBLE_DEVICES=-1"
+            )
+            found = f"{name}; fails: {_in_short(error)}"
+            return Check("GPU", found, "problem", remedy, stops=True)
+        return Check("GPU", name)
     there = environment.nvidia_gpu()
     if not there:
-        found = "none, training takes longer; else the course is the same"
         if torch.backends.mps.is_available():
-            found = "Apple's Metal is there; the course works on the processor"
-        return Check("GPU", found)
+            return Check("GPU", "Apple's Metal is there; the course works on the processor")
+        return Check("GPU", "none, training takes longer; else the course is the same")
     if os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1"):
         return Check("GPU", f"{there}, hidden by CUDA_VISIBLE_DEVICES", "note")
     if not torch.version.cuda:
@@ -209,21 +202,6 @@ def _check_gpu():
             "pytorch.org. Until then the course runs on the processor"
         )
     return Check("GPU", f"{there}; {why}", "problem", remedy)
-
-
-def _try_gpu(name):
-    """Compute on the GPU: one too old or too new for this torch is there and fails."""
-    import torch
-
-    try:
-        torch.ones(2, device="cuda").sum().item()
-    except RuntimeError as error:
-        remedy = (
-            "another program may hold it: close that. If it is too old or too new for this torch, "
-            "install another torch: pytorch.org. Until then set CUDA_VISIBLE_DEVICES=-1"
-        )
-        return Check("GPU", f"{name}; fails: {_in_short(error)}", "problem", remedy, stops=True)
-    return Check("GPU", name)
 
 
 def _check_profile():
@@ -245,7 +223,7 @@ def _check_memory():
 
 
 def _check_widgets():
-    """Hold the parts of ipywidgets against each other, as far as they are in this environment."""
+    """Compare the versions of the parts of ipywidgets that are in this environment."""
     if _version("ipywidgets") is None:
         return Check("sliders", "ipywidgets is missing", "problem", _INSTALL, stops=True)
     faults, parts = [], [f"ipywidgets {_version('ipywidgets')}"]
@@ -268,21 +246,14 @@ def _check_widgets():
 
 
 def _check_networks():
-    """Read the head of each file of weights; it says how long the file is."""
+    from safetensors import SafetensorError, safe_open
+
     faults, paths = [], sorted(assets.data_file("weights").glob("*/model.safetensors"))
     for path in paths:
         try:
-            with open(path, "rb") as file:
-                length = int.from_bytes(file.read(8), "little")
-                tensors = json.loads(file.read(min(length, 10**6)))
-            tensors.pop("__metadata__", None)
-            ends = [tensor["data_offsets"][1] for tensor in tensors.values()]
-            if 8 + length + max(ends) != path.stat().st_size:
-                faults.append(f"{path.parent.name} is cut off")
-        except OSError as error:
-            faults.append(f"{path.parent.name} cannot be read ({error.strerror})")
-        except ValueError:
-            faults.append(f"{path.parent.name} holds no weights")
+            safe_open(path, framework="numpy")  # its header says how long the file must be
+        except (OSError, SafetensorError) as error:
+            faults.append(f"{path.parent.name} cannot be read ({_in_short(error)})")
     if faults or not paths:
         remedy = "get them again: git checkout -- data/weights. If another account owns the "
         remedy += "course's folder, it has to make it readable: chmod -R a+rX"
@@ -298,11 +269,10 @@ def _check_cache():
     found += ", ".join(there) or "no dataset yet"
     here = _nearest(root)
     if os.path.isdir(here) and os.access(here, os.W_OK | os.X_OK):
-        if here == root:
-            return Check("cache", found)
-        if not set_by_hand:
-            return Check("cache", f"{found}; fetch makes the folder")
-        return Check("cache", f"{found}; the folder is not there", "note", "is SRLIB_DATA right?")
+        if here != root and set_by_hand:
+            found += "; the folder is not there"
+            return Check("cache", found, "note", "is SRLIB_DATA right?")
+        return Check("cache", found if here == root else f"{found}; fetch makes the folder")
     if there:
         return Check("cache", f"{found}; read-only, which is fine")
     remedy = (
@@ -312,17 +282,17 @@ def _check_cache():
     return Check("cache", f"{found}; cannot be written to", "note", remedy)
 
 
-def _nearest(path):
-    """Return the path or the nearest one above it that is there; os.path takes no as an answer."""
-    return next(place for place in (path, *path.parents) if os.path.exists(place))
-
-
 def _check_disk():
     free = shutil.disk_usage(_nearest(assets.cache_root())).free
     found = f"{free / 1e9:.1f} GB free for the cache"
     if free < _LEAST_DISK:
         return Check("disk", found, "note", "make room before fetching datasets or training")
     return Check("disk", found)
+
+
+def _nearest(path):
+    """Return the path, or the nearest folder above it that can be seen."""
+    return next(place for place in (path, *path.parents) if os.path.exists(place))
 
 
 LOOKS: dict[str, Callable[[], Check]] = {

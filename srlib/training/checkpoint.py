@@ -1,6 +1,5 @@
-"""Checkpoints: complete, written in one piece or not at all, verified when they are read."""
+"""Checkpoints: written whole or not at all, verified when they are read."""
 
-import contextlib
 import hashlib
 import json
 import os
@@ -14,27 +13,19 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
+from srlib._atomic import atomic_write
+
 __all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "save_checkpoint"]
 
 _NAME = re.compile(r"step-(\d{9,})-([0-9a-f]{16})\.safetensors")
 
 
 class CheckpointError(OSError):
-    """A checkpoint cannot be written. What was there before is still whole."""
+    """A checkpoint or log cannot be written. The checkpoints before it are still whole."""
 
 
 class Checkpoint(NamedTuple):
-    """A saved state and where it was found.
-
-    Attributes
-    ----------
-    step : int
-        After which step it was saved.
-    state : dict
-        As it was given to `save_checkpoint`; tensors are on the CPU.
-    path : Path
-        Its file.
-    """
+    """The state after a step, its tensors on the CPU, and the file that it came from."""
 
     step: int
     state: dict[str, Any]
@@ -44,56 +35,27 @@ class Checkpoint(NamedTuple):
 def save_checkpoint(
     folder: str | os.PathLike, step: int, state: dict[str, Any], *, keep: int = 2
 ) -> Path:
-    """Write a checkpoint, then delete all but the newest ones that are whole.
+    """Write a checkpoint into `folder` and delete all but the newest `keep` that are whole.
 
-    One safetensors file, named by the step and by the SHA-256 of its bytes. It is written under
-    another name first and renamed when the disk has it, so that whoever kills the process leaves
-    a whole file or none.
-
-    Parameters
-    ----------
-    folder : path
-        Made where it does not exist.
-    step : int
-        Orders the checkpoints.
-    state : dict
-        Dicts, lists and tuples of tensors, numbers, texts, booleans and None, to any depth.
-        Tuples come back as lists.
-    keep : int
-        How many checkpoints stay, this one included.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    CheckpointError
-        If it cannot be written, a full disk for instance.
-    TypeError
-        If `state` holds anything else.
+    It is one safetensors file, named by the step and by the SHA-256 of its bytes. `state` has
+    dicts, lists and tuples of tensors, numbers, texts, booleans and None, to any depth; TypeError
+    for anything else. Tuples come back as lists. CheckpointError if it cannot be written.
     """
     folder, tensors = Path(folder), {}
-    text = json.dumps(_take_out(state, tensors))
-    data = save_tensors(tensors, metadata={"state": text})
+    data = save_tensors(tensors, metadata={"state": json.dumps(_take_out(state, tensors))})
     path = folder / f"step-{step:09d}-{_digest(data)}.safetensors"
-    partial = folder / "unfinished.part"  # one a folder: what a killed process leaves is replaced
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
+        with atomic_write(path) as partial:
+            partial.write_bytes(data)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            partial.unlink()
         there = next(place for place in (folder, *folder.absolute().parents) if place.is_dir())
         raise CheckpointError(
             f"the checkpoint of step {step}, {len(data) / 1e6:.1f} MB, cannot be written to "
             f"{folder}, where {shutil.disk_usage(there).free / 1e6:.1f} MB are free: {error}"
         ) from error
+    for unfinished in folder.glob(".step-*"):  # by a process that was killed
+        shutil.rmtree(unfinished, ignore_errors=True)
     kept = 1
     for old in _newest_first(folder):
         if old == path or not _NAME.fullmatch(old.name):
@@ -106,19 +68,13 @@ def save_checkpoint(
 
 
 def load_checkpoint(folder: str | os.PathLike) -> Checkpoint | None:
-    """Read the newest checkpoint that is whole, or None if there is none.
-
-    Warns
-    -----
-    UserWarning
-        For each newer one that is torn, altered or no checkpoint: it is named, and the one
-        before is taken.
-    """
+    """Read the newest checkpoint that is whole, or None; warn of each newer one that is not."""
     for path in _newest_first(Path(folder)):
         data = _read(path)
         if data is None:
             warnings.warn(
-                f"{path} is torn, was altered or is no checkpoint; the one before it is used",
+                f"{path} is torn, was altered or is no checkpoint; the one before it is used, "
+                "or none if there is none",
                 stacklevel=2,
             )
             continue
@@ -129,12 +85,12 @@ def load_checkpoint(folder: str | os.PathLike) -> Checkpoint | None:
     return None
 
 
-def _newest_first(folder: Path) -> list[Path]:
+def _newest_first(folder):
     return sorted(folder.glob("step-*.safetensors"), reverse=True)
 
 
-def _read(path: Path) -> bytes | None:
-    """Return the bytes of a file, or None where they are not those that its name promises."""
+def _read(path):
+    """Return the bytes of a file, or None where they do not have the SHA-256 of its name."""
     name = _NAME.fullmatch(path.name)
     try:
         data = path.read_bytes()
@@ -143,17 +99,17 @@ def _read(path: Path) -> bytes | None:
     return data if name and _digest(data) == name[2] else None
 
 
-def _digest(data: bytes) -> str:
+def _digest(data):
     return hashlib.sha256(data).hexdigest()[:16]
 
 
 def _take_out(value, tensors):
-    """Make JSON of a nested state; its tensors go to `tensors` and leave their number behind."""
+    """Return a state as JSON can hold it; each tensor moves to `tensors` and leaves its number."""
     if isinstance(value, torch.Tensor):
         # A copy: safetensors refuses tensors that share memory, as tied weights do.
         tensors[str(len(tensors))] = value.detach().cpu().contiguous().clone()
         return {"tensor": str(len(tensors) - 1)}
-    if isinstance(value, dict):  # pairs, because JSON knows only texts as keys
+    if isinstance(value, dict):  # as pairs: JSON has only texts as keys
         return {"dict": [[key, _take_out(item, tensors)] for key, item in value.items()]}
     if isinstance(value, list | tuple):
         return [_take_out(item, tensors) for item in value]

@@ -1,9 +1,11 @@
-"""What a training is, beside network and data."""
+"""Settings of a training, losses and learning-rate schedules."""
 
+import dataclasses
 import math
+import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from numbers import Real
+from types import NoneType
 from typing import Any, Self
 
 import torch
@@ -11,23 +13,11 @@ import torch.nn.functional as F
 
 from srlib._arguments import check_count
 
-__all__ = ["LOSSES", "TrainConfig", "charbonnier", "schedule"]
+__all__ = ["LOSSES", "TrainConfig", "charbonnier", "field_type", "schedule"]
 
-_CHOICES = {
-    "optimizer": ("adam", "sgd", "muon"),
-    "schedule": ("cosine", "step", "one_cycle", "constant"),
-    "mixed_precision": ("no", "bf16", "fp16", "auto"),
-    "compile": ("no", "default", "reduce-overhead", "max-autotune"),
-}
 _POSITIVE = (lambda value: 0 < value < math.inf), "> 0 and finite"
-_RANGES = {
-    "seconds": _POSITIVE,
-    "learning_rate": _POSITIVE,
-    "warmup": ((lambda value: 0 <= value < 1), "in 0..1, without 1"),
-    "clip_norm": _POSITIVE,
-    "ema_decay": ((lambda value: 0 < value < 1), "between 0 and 1"),
-}
-_OPTIONAL = {"seconds", "clip_norm", "ema_decay"}
+_FRACTION = (lambda value: 0 < value < 1), "between 0 and 1"
+_FRACTION_OR_ZERO = (lambda value: 0 <= value < 1), "in 0..1, without 1"
 
 
 def charbonnier(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
@@ -42,85 +32,84 @@ def charbonnier(sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
 LOSSES = {"l1": F.l1_loss, "mse": F.mse_loss, "charbonnier": charbonnier}
 
 
-@dataclass(frozen=True, kw_only=True)
+def _setting(default, text, *, choices=(), within=None) -> Any:
+    """Make a field with its help, which `--help` and the docstring of `TrainConfig` show."""
+    text += f" One of {', '.join(choices)}." if choices else ""
+    return dataclasses.field(
+        default=default, metadata={"help": text, "choices": choices, "within": within}
+    )
+
+
+def field_type(field: dataclasses.Field) -> tuple[type, bool]:
+    """Return a field's type without None, and whether it may be None."""
+    kinds = typing.get_args(field.type) or (field.type,)
+    return kinds[0], NoneType in kinds
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """What a training is, beside network and data.
+    """Settings of a training; ValueError if one is out of range."""
 
-    Attributes
-    ----------
-    steps : int or None
-        How many batches. Either this or `seconds`.
-    seconds : float or None
-        How long, in seconds on the clock; the schedule follows the clock then.
-    optimizer : {"adam", "sgd", "muon"}
-        Stochastic gradient descent comes with Nesterov's momentum of 0.9; see
-        `srlib.training.muon.Muon`.
-    learning_rate : float
-        At its highest.
-    schedule : {"cosine", "step", "one_cycle", "constant"}
-        How the learning rate goes on after the warm-up; see `schedule`.
-    warmup : float
-        Part of the training in which the learning rate rises; "one_cycle" has its own.
-    clip_norm : float or None
-        Largest norm of the gradient; larger ones are shortened.
-    ema_decay : float or None
-        Keep an exponential moving average of the weights, 0.999 for instance. It is validated,
-        and the network ends with it.
-    mixed_precision : {"no", "bf16", "fp16", "auto"}
-        Type of the convolutions in forward and backward; weights stay float32. "auto" is bf16
-        where the processor computes it faster, else "no".
-    channels_last : bool
-        Keep the channels of a pixel side by side in memory, which convolutions like.
-    compile : {"no", "default", "reduce-overhead", "max-autotune"}
-        Mode of `torch.compile`; "reduce-overhead" replays CUDA graphs. Compiling takes a minute
-        or more before the first step and is not on the clock.
-    log_every : int
-        Steps between two rows of the history.
-    validate_every : int or None
-        Steps between two validations; there is one at the end in any case.
-    checkpoint_every : int or None
-        Steps between two checkpoints; there is one at the end in any case. Without it a training
-        that is killed begins anew.
-    tensorboard : bool
-        Write the history for TensorBoard too.
-    progress : bool
-        Show a progress bar.
-    """
-
-    steps: int | None = None
-    seconds: float | None = None
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    schedule: str = "cosine"
-    warmup: float = 0.05
-    clip_norm: float | None = 1.0
-    ema_decay: float | None = None
-    mixed_precision: str = "no"
-    channels_last: bool = False
-    compile: str = "no"
-    log_every: int = 1
-    validate_every: int | None = None
-    checkpoint_every: int | None = None
-    tensorboard: bool = False
-    progress: bool = True
+    steps: int | None = _setting(None, "How many batches. Either this or `seconds`.")
+    seconds: float | None = _setting(
+        None, "How long, on the clock; the schedule follows it.", within=_POSITIVE
+    )
+    optimizer: str = _setting(
+        "adam", "SGD has Nesterov momentum of 0.9.", choices=("adam", "sgd", "muon")
+    )
+    learning_rate: float = _setting(1e-3, "At its highest.", within=_POSITIVE)
+    schedule: str = _setting(
+        "cosine",
+        "Of the learning rate, after the warm-up.",
+        choices=("cosine", "step", "one_cycle", "constant"),
+    )
+    warmup: float = _setting(
+        0.05,
+        "Part of the training in which the learning rate rises; one_cycle has its own.",
+        within=_FRACTION_OR_ZERO,
+    )
+    clip_norm: float | None = _setting(1.0, "Largest norm of the gradient.", within=_POSITIVE)
+    ema_decay: float | None = _setting(
+        None,
+        "Average the weights exponentially, with 0.999 for instance; the average is validated, "
+        "and the network ends with it.",
+        within=_FRACTION,
+    )
+    mixed_precision: str = _setting(
+        "no",
+        "Type of the convolutions, while weights stay float32; auto is bf16 where the processor "
+        "computes it faster, else no.",
+        choices=("no", "bf16", "fp16", "auto"),
+    )
+    channels_last: bool = _setting(
+        False, "Keep the channels of a pixel side by side in memory: faster convolutions."
+    )
+    compile: str = _setting(
+        "no",
+        "Mode of `torch.compile`, which takes a minute or more, not on the clock, before the first "
+        "step; reduce-overhead replays CUDA graphs.",
+        choices=("no", "default", "reduce-overhead", "max-autotune"),
+    )
+    log_every: int = _setting(1, "Steps between two rows of the history.")
+    validate_every: int | None = _setting(
+        None, "Steps between two validations; there is always one at the end."
+    )
+    checkpoint_every: int | None = _setting(
+        None,
+        "Steps between two checkpoints, of which there is always one at the end; without it a "
+        "training that is killed starts again from the beginning.",
+    )
+    tensorboard: bool = _setting(False, "Write the history for TensorBoard too.")
+    progress: bool = _setting(True, "Show a progress bar.")
 
     @classmethod
     def from_recipe(cls, recipe: Mapping[str, Any], **changed: Any) -> Self:
-        """Take from a recipe what stands above, and let what is `changed` come before it.
+        """Take the settings from a recipe, such as an entry of `srlib.training.recipes.PROFILES`.
 
-        Parameters
-        ----------
-        recipe : mapping
-            Like an entry of `srlib.training.recipes.PROFILES`; what else it holds is left alone.
-        **changed
-            Attributes. With `seconds`, set `steps` to None where the recipe has them.
-
-        Raises
-        ------
-        ValueError
-            If a value is out of range.
+        Its other entries are ignored; what is `changed` comes first. With `seconds`, set `steps`
+        to None where the recipe has them.
         """
-        names = {field.name for field in fields(cls)}
+        names = {field.name for field in dataclasses.fields(cls)}
         return cls(**{name: recipe[name] for name in recipe if name in names} | changed)
 
     def __post_init__(self):
@@ -128,40 +117,35 @@ class TrainConfig:
             raise ValueError(
                 f"give either steps or seconds, got steps={self.steps!r}, seconds={self.seconds!r}"
             )
-        for name, choices in _CHOICES.items():
-            value = getattr(self, name)
-            if value not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
-        for name in ("steps", "log_every", "validate_every", "checkpoint_every"):
-            if name == "log_every" or getattr(self, name) is not None:
-                check_count(name, getattr(self, name))
-                object.__setattr__(self, name, int(getattr(self, name)))  # NumPy's numbers too
-        for name, (good, allowed) in _RANGES.items():
-            value = getattr(self, name)
-            if name in _OPTIONAL and value is None:
+        for field in dataclasses.fields(self):
+            (kind, optional), limits = field_type(field), field.metadata
+            name, value = field.name, getattr(self, field.name)
+            if value is None and optional:
                 continue
-            if not isinstance(value, Real) or not good(value):
-                raise ValueError(f"{name} must be {allowed}, got {value!r}")
-            object.__setattr__(self, name, float(value))
-        for name in ("channels_last", "tensorboard", "progress"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} must be True or False, got {getattr(self, name)!r}")
+            if kind is int:
+                check_count(name, value)
+            elif kind is float and not (isinstance(value, Real) and limits["within"][0](value)):
+                raise ValueError(f"{name} must be {limits['within'][1]}, got {value!r}")
+            elif kind is str and value not in (choices := limits["choices"]):
+                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {value!r}")
+            elif kind is bool and not isinstance(value, bool):
+                raise ValueError(f"{name} must be True or False, got {value!r}")
+            object.__setattr__(self, name, kind(value))  # NumPy's numbers become Python's
+
+
+TrainConfig.__doc__ += "\n\nAttributes\n----------\n" + "\n".join(
+    f"{field.name} : {getattr(field.type, '__name__', field.type)}\n    {field.metadata['help']}"
+    for field in dataclasses.fields(TrainConfig)
+)
 
 
 def schedule(kind: str, done: float, warmup: float) -> float:
-    """Return the part of the highest learning rate when the part `done` of a training is done.
+    """Return the factor on the highest learning rate when the part `done` of a training is over.
 
-    After a straight rise over the part `warmup`, "cosine" falls along half a cosine to zero
+    After a linear rise over the part `warmup`, "cosine" falls along half a cosine to zero
     (Loshchilov and Hutter, "SGDR", ICLR, 2017), "step" halves at 50, 80, 90 and 95 %, "constant"
     stays. "one_cycle" rises along a cosine from 1/25 over 30 % and falls along another to zero
-    (Smith and Topin, "Super-convergence", 2018).
-
-    Parameters
-    ----------
-    kind : str
-        As ``TrainConfig.schedule``.
-    done, warmup : float
-        In 0..1.
+    (Smith and Topin, "Super-convergence", 2018). `done` and `warmup` are in 0..1.
     """
     if kind == "one_cycle":
         if done < 0.3:

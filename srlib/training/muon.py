@@ -11,26 +11,16 @@ class Muon(torch.optim.Adam):
     """Muon for the kernels of the hidden convolutions, Adam for all other weights.
 
     A kernel of shape (A, B, k, k) is a matrix with A rows. The running mean of its gradients
-    has a few strong directions and many weak ones. Adam's step follows the strong ones; Muon's
-    has the same directions, all equally strong, so that the weak ones are learned, too. Its size,
-    0.2 times the learning rate as root mean square, is about Adam's, and so one learning rate
-    serves both.
+    (`momentum`, with Nesterov's look ahead) has a few strong directions and many weak ones.
+    Adam's step follows the strong ones; Muon's has the same directions, all equally strong, so
+    that the weak ones are learned, too. Its root mean square is about Adam's, 0.2 times the
+    learning rate, so that one learning rate `lr` serves both. `fused` is Adam's.
 
-    Kernels that take or give an image (3 channels or fewer), biases and kernels of a channel each
-    remain with Adam. `torch.optim.Muon` takes matrices only.
+    Kernels that take or give an image (3 channels or fewer), depthwise kernels and biases stay
+    with Adam. `torch.optim.Muon` takes matrices only.
 
     K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024; the size of
     the step: J. Liu et al., "Muon is scalable for LLM training", 2025.
-
-    Parameters
-    ----------
-    parameters : iterable of Parameter
-    lr : float
-        Learning rate, of Muon and of Adam.
-    momentum : float
-        Of the running mean, with Nesterov's look ahead.
-    fused : bool
-        Let Adam take its step in one kernel; on a GPU.
     """
 
     def __init__(self, parameters, lr=1e-3, momentum=0.95, *, fused=False):
@@ -40,12 +30,12 @@ class Muon(torch.optim.Adam):
         kernels = [p for p, is_hidden in zip(parameters, hidden, strict=True) if is_hidden]
         super().__init__([{"params": others}, {"params": kernels}], lr=lr, fused=fused)
         self.momentum = momentum
-        # A fused Adam would skip a step with infinite gradients by itself, and Muon would not.
+        # GradScaler leaves infinite gradients to a fused Adam, which skips them; Muon would not.
         self._step_supports_amp_scaling = False
 
     @torch.no_grad()
     def step(self, closure=None):
-        """Take one step; kernels and other weights that have no gradient stay."""
+        """Take one step; weights without a gradient stay."""
         loss = torch.enable_grad()(closure)() if closure else None
         group = self.param_groups[1]
         kernels = [kernel for kernel in group["params"] if kernel.grad is not None]
@@ -67,9 +57,9 @@ class Muon(torch.optim.Adam):
         return loss
 
     def _mean(self, kernel):
-        """Let the running mean go on; return where it leads, as a matrix."""
+        """Update the running mean; return Nesterov's look ahead as a matrix."""
         state = self.state[kernel]
-        if not state:  # named as Adam's, which looks at them when a state is loaded
+        if not state:  # Adam's names, which it expects when a state is loaded
             state["step"], state["exp_avg"] = torch.tensor(0.0), torch.zeros_like(kernel)
         state["step"] += 1
         state["exp_avg"].lerp_(kernel.grad, 1 - self.momentum)
@@ -77,16 +67,11 @@ class Muon(torch.optim.Adam):
 
 
 def orthogonalized(matrices: torch.Tensor) -> torch.Tensor:
-    """Bring the singular values of matrices to about 1, and keep their directions.
+    """Bring the singular values of matrices, float (N, A, B), to about 1; keep their directions.
 
-    Five steps of an iteration that needs products only (Newton and Schulz, with the coefficients
-    of K. Jordan et al., 2024). Singular values of 0.002 to 1 times the matrix's norm come out
-    between 0.68 and 1.21, smaller ones smaller.
-
-    Parameters
-    ----------
-    matrices : tensor
-        (N, A, B), float.
+    Five steps of an iteration of products only (Newton and Schulz, with the coefficients of K.
+    Jordan et al., 2024). Singular values of 0.002 to 1 times the matrix's norm come out between
+    0.68 and 1.21, smaller ones smaller.
     """
     x = matrices / (matrices.norm(dim=(1, 2), keepdim=True) + 1e-12)
     tall = x.shape[1] > x.shape[2]

@@ -11,9 +11,9 @@ from srlib.data import Pair, add_shrunk, load_images, make_pairs
 from srlib.evaluation import upscale
 from srlib.models import load_pretrained
 
-__all__ = ["PROFILES", "photographs", "taught"]
+__all__ = ["PROFILES", "distill_targets", "photographs"]
 
-# What each profile trains where the command line does not say otherwise.
+# What each profile trains by default.
 PROFILES = {
     "ci": {
         "data": ["bundled/train"],
@@ -62,20 +62,11 @@ PROFILES = {
 
 
 def photographs(recipe: dict, scale: int) -> tuple[list[Pair], list[Pair]]:
-    """Return the pairs to train on and those to validate on, without any photograph in both.
+    """Return the pairs to train on and those to validate on; no photograph is in both.
 
-    Parameters
-    ----------
-    recipe : dict
-        Like an entry of `PROFILES`: "data", and where they are there "holdout", "shrink" and
-        "lr_patch_size". Shrunk copies are trained on, not validated on.
-    scale : int
-        2, 3 or 4.
-
-    Raises
-    ------
-    ValueError
-        If a source is a benchmark, or "holdout" does not fit the number of photographs.
+    `recipe` is like an entry of `PROFILES`: "data", and optionally "holdout", "shrink" and
+    "lr_patch_size". Shrunk copies are trained on, not validated on. ValueError if a source is a
+    benchmark, or "holdout" does not fit the number of photographs.
     """
     images = {}
     for source in recipe["data"]:
@@ -97,24 +88,11 @@ def photographs(recipe: dict, scale: int) -> tuple[list[Pair], list[Pair]]:
     return make_pairs(add_shrunk(training, recipe.get("shrink", ()), smallest), scale), held_out
 
 
-def taught(pairs: list[Pair], name: str, share: float, device: torch.device) -> list[Pair]:
-    """Return pairs whose originals are mixed with what a teacher makes of each LR image.
+def distill_targets(pairs: list[Pair], name: str, share: float, device: torch.device) -> list[Pair]:
+    """Return pairs whose HR images are mixed with what a teacher makes of each LR image.
 
-    Parameters
-    ----------
-    pairs : list of Pair
-        All of one scale.
-    name : str
-        Of the teacher: what `srlib.models.load_pretrained` takes.
-    share : float
-        The teacher's part in the new originals, 0..1.
-    device : torch.device
-        Where the teacher works.
-
-    Raises
-    ------
-    ValueError
-        If `share` is out of its range, or the teacher has another scale.
+    `name` is the teacher's, as `srlib.models.load_pretrained` takes it; `share` is its part in the
+    mixture, 0..1. ValueError if that is out of range or the teacher has another scale.
     """
     if not 0 <= share <= 1:
         raise ValueError(f"--teacher-share must be in 0..1, got {share!r}")

@@ -1,4 +1,4 @@
-"""The folder of a training: what it is, its log, its checkpoints."""
+"""The folder of a training: its settings, its log, its checkpoints."""
 
 import contextlib
 import json
@@ -6,71 +6,58 @@ import math
 import os
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import torch
 
 from srlib._atomic import atomic_write
 from srlib.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 
-__all__ = ["COLUMNS", "RunLog"]
+__all__ = ["COLUMNS", "RunLog", "check_same"]
 
-COLUMNS = [
-    "seconds",
-    "loss",
-    "psnr_db",
-    "learning_rate",
-    "gradient_norm",
-    "patches_per_s",
-    "validation_db",
-]
+COLUMNS = "seconds loss psnr_db learning_rate gradient_norm patches_per_s validation_db".split()
 _NAMES = ["step", *COLUMNS]
+
+
+def check_same(folder: Path, old: dict, new: dict) -> None:
+    """Raise ValueError if the description of the training in a folder is not the `new` one."""
+    differences = [
+        f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
+        for key in sorted({*old, *new})
+        if old.get(key) != new.get(key)
+    ]
+    if differences:
+        raise ValueError(
+            f"{folder} holds another training ({'; '.join(differences)}); "
+            "choose another folder, or the same values to go on"
+        )
 
 
 class RunLog:
     """Rows of a training's history, in memory and, with a folder, on the disk.
 
-    In the folder: ``config.json``, ``log.csv``, ``checkpoints/``, and ``tensorboard/`` if wanted.
-
-    Parameters
-    ----------
-    folder : path or None
-        Made where it does not exist.
-    description : dict
-        What the training is. A folder of another training is refused.
-    tensorboard : bool
-        Write for TensorBoard too.
-
-    Raises
-    ------
-    ValueError
-        If the folder holds a training of another description; the differences are named.
+    The folder has ``config.json`` (the `description`), ``log.csv``, ``checkpoints/``, and
+    ``tensorboard/`` if wanted. ValueError if it holds a training of another description. What
+    cannot be written is a CheckpointError.
     """
 
     def __init__(self, folder: str | os.PathLike | None, description: dict, *, tensorboard=False):
         self.rows: list[dict] = []
         self.folder = None if folder is None else Path(folder)
-        self.checkpoint = None
-        self._file = self._board = None
-        self._tensorboard = tensorboard
+        self._description, self._tensorboard = description, tensorboard
+        self.checkpoint = self._file = self._board = None
         if self.folder is None:
             return
         self.checkpoint = load_checkpoint(self.folder / "checkpoints")
         if self.checkpoint is not None:
-            _compare(self.checkpoint.state["description"], description, self.folder)
+            check_same(self.folder, self.checkpoint.state["description"], description)
             self.rows = [
                 {"step": int(step), **dict(zip(COLUMNS, numbers, strict=True))}
                 for step, *numbers in self.checkpoint.state["history"].tolist()
             ]
-        self._description = description
 
     def open(self) -> None:
-        """Start to write. Rows after the last checkpoint, of steps to be done again, go.
-
-        Raises
-        ------
-        CheckpointError
-            If nothing can be written there.
-        """
+        """Start to write, without the rows that came after the last checkpoint."""
         if self.folder is None:
             return
         path = self.folder / "log.csv"
@@ -89,13 +76,7 @@ class RunLog:
             self._board = SummaryWriter(self.folder / "tensorboard", purge_step=step + 1)
 
     def add(self, row: dict) -> None:
-        """Keep a row: ``step`` and a number for each of `COLUMNS`.
-
-        Raises
-        ------
-        CheckpointError
-            If the disk is full.
-        """
+        """Keep a row: ``step`` and a number for each of `COLUMNS`."""
         self.rows.append(row)
         with self._writing():
             if self._file is not None:
@@ -107,32 +88,23 @@ class RunLog:
                         self._board.add_scalar(name, row[name], row["step"])
 
     def save(self, step: int, state: dict) -> None:
-        """Write a checkpoint of `state` and the history; see `srlib.training.checkpoint`.
-
-        Raises
-        ------
-        CheckpointError
-            If it cannot be written.
-        """
+        """Write a checkpoint of `state` and the history."""
         if self.folder is None:
             return
-        rows = [[row[name] for name in _NAMES] for row in self.rows]
-        history = torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(_NAMES))
+        history = torch.tensor(self.table().reset_index().to_numpy(np.float64))
         state = {**state, "history": history, "description": self._description}
         with self._writing():
             save_checkpoint(self.folder / "checkpoints", step, state)
 
     def close(self) -> None:
         """Close the files."""
-        for file in (self._file, self._board):
-            if file is not None:
-                with contextlib.suppress(OSError):  # a full disk was named before
-                    file.close()
+        for file in filter(None, (self._file, self._board)):
+            with contextlib.suppress(OSError):  # a full disk was reported before
+                file.close()
 
     def table(self) -> pd.DataFrame:
         """Return the history: index ``step``, columns `COLUMNS`."""
-        table = pd.DataFrame(self.rows, columns=_NAMES).astype({"step": int})
-        return table.set_index("step")
+        return pd.DataFrame(self.rows, columns=_NAMES).astype({"step": int}).set_index("step")
 
     @contextlib.contextmanager
     def _writing(self):
@@ -148,16 +120,3 @@ class RunLog:
 def _line(row):
     values = (row[name] for name in _NAMES)
     return ",".join(f"{v:.7g}" if isinstance(v, float) else str(v) for v in values) + "\n"
-
-
-def _compare(old, new, folder):
-    differences = [
-        f"{key}: {old.get(key)!r} there, {new.get(key)!r} now"
-        for key in sorted({*old, *new})
-        if old.get(key) != new.get(key)
-    ]
-    if differences:
-        raise ValueError(
-            f"{folder} holds another training ({'; '.join(differences)}); "
-            "choose another folder, or the same values to go on"
-        )

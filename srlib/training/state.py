@@ -1,4 +1,4 @@
-"""All that a training is made of, to be saved and restored."""
+"""The state of a training, its means, its processes, and how it is stopped."""
 
 import math
 import os
@@ -18,10 +18,7 @@ __all__ = ["Meter", "StopRequest", "TrainingState", "join_processes"]
 def join_processes(device: torch.device) -> PartialState:
     """Return accelerate's view of the processes that ``torchrun`` has started, or of this one.
 
-    Raises
-    ------
-    ValueError
-        If accelerate was asked before, and found fewer: each would train alone, in one folder.
+    ValueError if accelerate was used before and found fewer: each would train alone, in one folder.
     """
     launched = int(os.environ.get("WORLD_SIZE", 1))
     # Unless told that there is no GPU, accelerate lets each process on a CPU train alone.
@@ -35,16 +32,10 @@ def join_processes(device: torch.device) -> PartialState:
 
 
 class Meter:
-    """Means over the steps between two rows of the history.
+    """Means over the steps between two rows of the history, over all processes.
 
-    Parameters
-    ----------
-    patches : int
-        A step, in all processes together.
-    accelerator : Accelerator
-        Of the training.
-    device : torch.device
-        Where the numbers of a step are.
+    `patches` is their number in a step, in all processes together; `device` is where the numbers
+    of a step are.
     """
 
     def __init__(self, patches: int, accelerator: Accelerator, device: torch.device):
@@ -52,11 +43,11 @@ class Meter:
         self._seconds, self._values = 0.0, []
 
     def add(self, loss: torch.Tensor, squared_error: torch.Tensor, norm: torch.Tensor) -> None:
-        """Take the numbers of a step, without waiting for a GPU to know them."""
+        """Add the numbers of a step, without waiting for the GPU."""
         self._values.append(torch.stack([loss, squared_error, norm]))
 
     def read(self, seconds: float) -> dict[str, float]:
-        """Return the means since the last call, over all processes."""
+        """Return the means since the last call; `seconds` is the time now."""
         mean = self._accelerator.reduce(torch.stack(self._values).mean(dim=0), "mean")
         loss, squared_error, norm = mean.tolist()
         rate = self._patches * len(self._values) / max(seconds - self._seconds, 1e-9)
@@ -69,38 +60,32 @@ class Meter:
         }
 
     def state_dict(self) -> dict:
-        """Return the numbers that no row has yet."""
+        """Return the numbers that are in no row yet."""
         values = [self._accelerator.reduce(value, "mean").cpu() for value in self._values]
         return {"seconds": self._seconds, "values": values}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on with the numbers of `state`."""
+        """Continue with what `state_dict` returned."""
         self._seconds = state["seconds"]
         self._values = [value.to(self._device) for value in state["values"]]
 
 
 class TrainingState:
-    """All that a training is made of, to be saved and restored.
+    """Everything that a checkpoint holds. All processes call each method together.
 
-    Parameters
-    ----------
-    accelerator : Accelerator
-        Of the training. All of its processes call each method together.
-    parts : dict
-        Name to network, optimizer, sampler ...: what has a ``state_dict``. "model" and
-        "optimizer" must be there.
-    may_overflow : bool
-        Whether a gradient may be infinite now and then, because a scaler leaves out such a step.
+    `parts` are network, optimizer, sampler ... by name: what has a ``state_dict``; "model" and
+    "optimizer" must be there. With `may_overflow` there is a "scaler", which skips a step whose
+    gradient is infinite.
     """
 
     def __init__(self, accelerator: Accelerator, parts: dict, *, may_overflow: bool = False):
         self._accelerator, self._parts, self._may_overflow = accelerator, parts, may_overflow
-        self._seen = self._good = None
-        # On a GPU, to look is to wait: it is done when something is shown or saved.
+        self._unchecked = self._good = None
+        # To look at a number on a GPU is to wait for it: done only before a row or checkpoint.
         self._late = any(p.device.type != "cpu" for p in parts["model"].parameters())
 
     def restore(self, checkpoint: Checkpoint | None) -> tuple[int, float]:
-        """Take over what the main process read; return step and seconds, 0 without any."""
+        """Load what the main process has read; return step and seconds, 0 without a checkpoint."""
         if self._accelerator.num_processes > 1:
             checkpoint = broadcast_object_list([checkpoint])[0]
         if checkpoint is None:
@@ -112,14 +97,15 @@ class TrainingState:
             for name, value in values.items():
                 if value.shape == parameter.shape:  # laid out in memory as the weights are
                     values[name] = torch.empty_like(parameter).copy_(value)
-        torch.set_rng_state(checkpoint.state["random"]["cpu"])
-        if torch.cuda.is_available() and "cuda" in checkpoint.state["random"]:
-            torch.cuda.set_rng_state(checkpoint.state["random"]["cuda"])
+        random = checkpoint.state["random"]
+        torch.set_rng_state(random["cpu"])
+        if torch.cuda.is_available() and "cuda" in random:
+            torch.cuda.set_rng_state(random["cuda"])
         self._keep()
         return checkpoint.step, checkpoint.state["seconds"]
 
     def collect(self, seconds: float) -> dict:
-        """Return all of it, for a checkpoint, once it is sure that the weights are good."""
+        """Return everything for a checkpoint, after a `check`."""
         self.check()
         random = {"cpu": torch.get_rng_state()}
         if torch.cuda.is_available():
@@ -130,19 +116,21 @@ class TrainingState:
     def watch(
         self, step: int, learning_rate: float, loss: torch.Tensor, norm: torch.Tensor
     ) -> None:
-        """Take loss and norm of a gradient; on a CPU check them at once, before they do harm."""
-        self._seen = step, learning_rate, loss.detach(), norm
+        """Note loss and gradient norm; on a CPU check them before they change the weights."""
+        self._unchecked = step, learning_rate, loss.detach(), norm
         if not self._late:
             self.check()
 
     def check(self) -> None:
-        """Raise FloatingPointError if the last step was not finite, bring back good weights."""
-        if self._seen is None:
+        """If the last step was not finite, restore the last good weights: FloatingPointError."""
+        if self._unchecked is None:
             return
-        step, learning_rate, loss, norm = self._seen
-        self._seen = None
+        step, learning_rate, loss, norm = self._unchecked
+        self._unchecked = None
         loss = self._accelerator.reduce(loss, "mean")
-        if torch.isfinite(loss) and (torch.isfinite(norm) or self._overflows()):
+        # In float16 the scaler first lowers its scale; below 1 the gradient itself is at fault.
+        overflow = self._may_overflow and self._parts["scaler"].get_scale() >= 1
+        if torch.isfinite(loss) and (torch.isfinite(norm) or overflow):
             self._keep()
             return
         if self._good is not None:
@@ -153,10 +141,6 @@ class TrainingState:
             "with a lower learning rate and, if the training has a folder, in another one"
         )
 
-    def _overflows(self):
-        """Whether float16 explains an infinite gradient: the scaler has not given up yet."""
-        return self._may_overflow and self._parts["scaler"].get_scale() >= 1
-
     def _keep(self):
         if self._late:
             weights = self._parts["model"].state_dict()
@@ -164,22 +148,16 @@ class TrainingState:
 
 
 class StopRequest:
-    """Wait for Ctrl-C, or a request to terminate, inside of a ``with`` block.
+    """Stop after the current step on Ctrl-C or SIGTERM; a second one raises KeyboardInterrupt.
 
-    The first one is kept, to be asked for by `agreed`; a second one raises KeyboardInterrupt at
-    once. Only the main thread of a process can listen: in others nothing happens.
-
-    Parameters
-    ----------
-    accelerator : Accelerator
-        Of the training, which may have several processes.
+    For a ``with`` block. Outside the main thread Python delivers no signals, and nothing happens.
     """
 
     def __init__(self, accelerator: Accelerator):
         self._accelerator = accelerator
         self._first: float | None = None
         # A terminal sends Ctrl-C to all processes, and their launcher passes it on once more.
-        self._patience = 1.0 if accelerator.num_processes > 1 else 0.0
+        self._patience_s = 1.0 if accelerator.num_processes > 1 else 0.0
 
     def __enter__(self):
         self._handlers = {}
@@ -193,18 +171,18 @@ class StopRequest:
             signal.signal(number, handler)
 
     def agreed(self, due: bool) -> bool:
-        """Tell whether to stop; several processes decide together, when it is `due` in all."""
+        """Tell whether to stop; several processes ask each other where `due`, the same in all."""
         requested = self._first is not None
         if self._accelerator.num_processes == 1:
             return requested
         if not due:
             return False
-        wish = torch.tensor(float(requested), device=self._accelerator.device)
-        return self._accelerator.reduce(wish, "sum").item() > 0
+        votes = torch.tensor(float(requested), device=self._accelerator.device)
+        return self._accelerator.reduce(votes, "sum").item() > 0
 
     def _request(self, number, frame):
         now = time.monotonic()
         if self._first is None:
             self._first = now
-        elif now - self._first >= self._patience:
+        elif now - self._first >= self._patience_s:
             raise KeyboardInterrupt
