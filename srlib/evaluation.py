@@ -25,7 +25,10 @@ _TURNS = tuple(itertools.product((False, True), repeat=3))
 # With one thread, torch convolves inputs of up to 20 480 numbers by another algorithm, with another
 # rounding. So windows have at least this number of pixels squared, if the image has as many.
 _LEAST = 144
-_MEMORY = 600 * 2**20  # bytes that a network may take on a CPU; more does not make it faster
+_MEMORY = (
+    450 * 2**20
+)  # bytes for a network's tensors on a CPU; torch takes as much again for itself
+_BAND = 2**20  # LR pixels that a band may have, so that it is small beside these
 _SMALL = 128 * 128  # LR pixels that no network needs so much for: they go through in one piece
 
 
@@ -48,7 +51,7 @@ def upscale(
         uint8, shape (H, W, 3).
     tile : int, optional
         Longest side of a tile in LR pixels. By default a large image is cut into tiles that take
-        about 600 MiB (on a GPU, half of what is free). Tiles get a margin as wide as the network's
+        at most 1 GiB (on a GPU, half of what is free). Tiles get a margin as wide as the network's
         `srlib.measuring.receptive_field`, so the result is the same, with memory for one tile and
         its margin only. Exact on a CPU. On a GPU, or with a compiled network, the order of some
         sums depends on the size of the input, and now and then a value differs by one level.
@@ -84,7 +87,7 @@ def upscale(
         if result is None:
             scale = band.shape[1] // image.shape[1]
             result = np.empty((scale * image.shape[0], scale * image.shape[1], 3), np.uint8)
-        result[top : top + len(band)] = to_uint8(band.permute(2, 0, 1))
+        result[top : top + len(band)] = band
         top += len(band)
     return result
 
@@ -97,7 +100,7 @@ def upscale_bands(
     ensemble: bool = False,
     fast: bool = False,
     progress: bool = False,
-) -> Iterator[torch.Tensor]:
+) -> Iterator[np.ndarray]:
     """Enlarge an image band by band, so that a result of any size can be written as it is made.
 
     Parameters
@@ -109,8 +112,8 @@ def upscale_bands(
 
     Yields
     ------
-    Tensor
-        float32 (h, scale * W, 3) in about 0..1 on the CPU, not rounded; from top to bottom.
+    ndarray
+        (h, scale * W, C) of the image's type and number of channels, from top to bottom.
     """
     if image.dtype not in (np.uint8, np.uint16) or image.ndim != 3 or image.shape[2] not in (1, 3):
         raise ValueError(
@@ -137,8 +140,9 @@ def upscale_bands(
                     sr = _run(model, image, (row, column), turns, fast, radius, grid)[0]
                     if band is None:
                         scale = sr.shape[1] // (row[1] - row[0])
-                        band = torch.empty(sr.shape[1], scale * image.shape[1], 3)
-                    band[:, scale * column[0] : scale * column[1]] = sr.permute(1, 2, 0)
+                        shape = sr.shape[1], scale * image.shape[1], image.shape[2]
+                        band = np.empty(shape, image.dtype)
+                    band[:, scale * column[0] : scale * column[1]] = _to_levels(sr, image)
                     bar.update()
                 yield band
     finally:
@@ -174,6 +178,8 @@ def _best_tile(height, width, radius, most):
     best = None
     for rows in range(1, height + 1):
         tile_height = math.ceil(height / rows)
+        if tile_height * width > max(_BAND, 64 * width) and height * width > most:
+            continue
         seen = min(height, tile_height + 2 * radius)
         room = most // seen - 2 * radius
         columns = 1 if width * seen <= most else math.ceil(width / room) if room > 0 else None
@@ -220,6 +226,18 @@ def _run(model, image, spans, turns, fast=False, radius=0, grid=1):
         sr = sr.flip([dim for dim, flip in zip((-2, -1), flips, strict=True) if flip])
         total = total + (sr.mT if transpose else sr)
     return total / len(turns)
+
+
+def _to_levels(sr, image):
+    """Round a tensor (3, H, W) to an array (H, W, C) of the type and the channels of `image`."""
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        return to_uint8(sr)
+    if torch.isnan(sr).any():
+        raise ValueError("the network's output must be free of NaN, got at least one")
+    sr = sr if image.shape[2] == 3 else sr.mean(dim=0, keepdim=True)
+    peak = np.iinfo(image.dtype).max
+    levels = (sr.double() * peak + 0.5).floor().clamp(0, peak)
+    return levels.permute(1, 2, 0).numpy().astype(image.dtype)
 
 
 def _window(span, size, other, radius, grid):
