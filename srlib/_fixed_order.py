@@ -13,7 +13,7 @@ class FixedOrder(TorchFunctionMode):
     On a CPU, torch sums up a transposed convolution in an order that depends on the size of the
     input and the number of threads. Here a convolution computes the same sum, and its channels
     become pixels. It is not slower, and torch keeps the order of convolutions, except in the
-    smallest inputs. Groups, dilation and other devices are left alone.
+    smallest inputs. Groups, dilation, unequal strides and other devices are left alone.
 
     References
     ----------
@@ -31,7 +31,8 @@ def _transposed(
 ):
     """As `torch.conv_transpose2d`: (N, in, H, W) with weights (in, out, kH, kW)."""
     plain = input.ndim == 4 and input.device.type == "cpu" and groups == 1
-    if not plain or set(_pair(dilation)) != {1}:
+    plain &= set(_pair(dilation)) == {1} and len(set(_pair(stride))) == 1
+    if not plain:
         return torch.conv_transpose2d(
             input, weight, bias, stride, padding, output_padding, groups, dilation
         )
@@ -54,17 +55,12 @@ def _transposed(
     kernel = F.pad(weight, (*kernel[1], *kernel[0]))
     kernel = kernel.reshape(*weight.shape[:2], rows, row_stride, columns, column_stride)
     kernel = kernel.flip(2, 4).permute(1, 3, 5, 0, 2, 4)  # (out, s, s, in, rows, columns)
-    out_channels = weight.shape[1]
     phases = F.conv2d(
         F.pad(input, (*edges[1], *edges[0])),
         kernel.reshape(-1, weight.shape[0], rows, columns),
         None if bias is None else bias.repeat_interleave(row_stride * column_stride),
     )  # (N, out * s * s, H, W)
-    height, width = phases.shape[2:]
-    phases = phases.reshape(-1, out_channels, row_stride, column_stride, height, width)
-    output = phases.permute(0, 1, 4, 2, 5, 3).reshape(
-        -1, out_channels, height * row_stride, width * column_stride
-    )
+    output = F.pixel_shuffle(phases, row_stride)
     return output[:, :, : size[0], : size[1]]
 
 

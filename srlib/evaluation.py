@@ -1,7 +1,8 @@
 """Enlarge images with a network, and score an upscaler on a benchmark."""
 
 import itertools
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import pandas as pd
@@ -13,17 +14,22 @@ from srlib import assets
 from srlib._arguments import check_count
 from srlib._fixed_order import FixedOrder
 from srlib.data import Pair
-from srlib.image import check_image, to_float, to_uint8
-from srlib.measuring import receptive_field
+from srlib.image import check_image, to_uint8
+from srlib.measuring import activation_bytes, receptive_field
 from srlib.metrics import EvalProtocol, score
 
-__all__ = ["evaluate", "published_results", "upscale"]
+__all__ = ["evaluate", "published_results", "upscale", "upscale_bands"]
 
 # Swap rows and columns? Then reverse the rows, the columns? The first does none of these.
 _TURNS = tuple(itertools.product((False, True), repeat=3))
 # With one thread, torch convolves inputs of up to 20 480 numbers by another algorithm, with another
 # rounding. So windows have at least this number of pixels squared, if the image has as many.
 _LEAST = 144
+_MEMORY = (
+    450 * 2**20
+)  # bytes for a network's tensors on a CPU; torch takes as much again for itself
+_BAND = 2**20  # LR pixels that a band may have, so that it is small beside these
+_SMALL = 128 * 128  # LR pixels that no network needs so much for: they go through in one piece
 
 
 def upscale(
@@ -32,6 +38,7 @@ def upscale(
     *,
     tile: int | None = None,
     ensemble: bool = False,
+    fast: bool = False,
     progress: bool = False,
 ) -> np.ndarray:
     """Enlarge an image with a network, in evaluation mode, on the device of its weights.
@@ -43,14 +50,17 @@ def upscale(
     image : ndarray
         uint8, shape (H, W, 3).
     tile : int, optional
-        Side of a tile in LR pixels; by default the image is enlarged in one piece. Tiles get a
-        margin as wide as the network's `srlib.measuring.receptive_field`, so the result is the
-        same, with memory for one tile and its margin only. Exact on a CPU. On a GPU, or with a
-        compiled network, the order of some sums depends on the size of the input, and now and
-        then a value differs by one level.
+        Longest side of a tile in LR pixels. By default a large image is cut into tiles that take
+        at most 1 GiB (on a GPU, half of what is free). Tiles get a margin as wide as the network's
+        `srlib.measuring.receptive_field`, so the result is the same, with memory for one tile and
+        its margin only. Exact on a CPU. On a GPU, or with a compiled network, the order of some
+        sums depends on the size of the input, and now and then a value differs by one level.
     ensemble : bool
         Self-ensemble: the mean of the outputs, before rounding, for the image rotated and flipped
         in all 8 ways, at 8 times the work. Say so beside a score that is made with it.
+    fast : bool
+        Keep the channels of a pixel together in memory. Convolutions are then faster and sum up in
+        another order, so a few samples in a million differ by one level.
     progress : bool
         Show a progress bar if there are several tiles.
 
@@ -70,40 +80,121 @@ def upscale(
     resolution", CVPR, 2016, for the self-ensemble; B. Lim et al., "Enhanced deep residual networks
     for single image super-resolution", CVPR Workshops, 2017, for networks.
     """
+    check_image(image)
+    bands = upscale_bands(model, image, tile=tile, ensemble=ensemble, fast=fast, progress=progress)
+    result, top = None, 0
+    for band in bands:
+        if result is None:
+            scale = band.shape[1] // image.shape[1]
+            result = np.empty((scale * image.shape[0], scale * image.shape[1], 3), np.uint8)
+        result[top : top + len(band)] = band
+        top += len(band)
+    return result
+
+
+def upscale_bands(
+    model: nn.Module,
+    image: np.ndarray,
+    *,
+    tile: int | None = None,
+    ensemble: bool = False,
+    fast: bool = False,
+    progress: bool = False,
+) -> Iterator[np.ndarray]:
+    """Enlarge an image band by band, so that a result of any size can be written as it is made.
+
+    Parameters
+    ----------
+    image : ndarray
+        uint8 or uint16, shape (H, W, 3), or (H, W, 1) for grey.
+    model, tile, ensemble, fast, progress
+        As for `upscale`.
+
+    Yields
+    ------
+    ndarray
+        (h, scale * W, C) of the image's type and number of channels, from top to bottom.
+    """
+    if image.dtype not in (np.uint8, np.uint16) or image.ndim != 3 or image.shape[2] not in (1, 3):
+        raise ValueError(
+            f"image must be uint8 or uint16 of shape (H, W, 3) or (H, W, 1), "
+            f"got {image.dtype} {image.shape}"
+        )
     if tile is not None:
         check_count("tile", tile)
     turns = _TURNS if ensemble else _TURNS[:1]
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode(), FixedOrder():
-            if tile is None or tile >= max(image.shape[:2]):
-                spans = [(0, length) for length in image.shape[:2]]
-                return to_uint8(_run(model, image, spans, turns))
-            return _run_tiles(model, image, tile, turns, progress)
+        rows, columns, radius, grid = _cut(model, image.shape[:2], tile)
+        many = len(rows) * len(columns) > 1
+        with tqdm(
+            total=len(rows) * len(columns),
+            desc="upscale",
+            unit="tile",
+            disable=not (progress and many),
+        ) as bar:
+            for row in rows:
+                band = None
+                for column in columns:
+                    sr = _run(model, image, (row, column), turns, fast, radius, grid)[0]
+                    if band is None:
+                        scale = sr.shape[1] // (row[1] - row[0])
+                        shape = sr.shape[1], scale * image.shape[1], image.shape[2]
+                        band = np.empty(shape, image.dtype)
+                    band[:, scale * column[0] : scale * column[1]] = _to_levels(sr, image)
+                    bar.update()
+                yield band
     finally:
         model.train(was_training)
 
 
-def _run_tiles(model, image, tile, turns, progress):
-    check_image(image)
+def _cut(model, size, tile):
+    """Spans of rows and of columns, and the network's radius and grid, 0 and 1 for one piece."""
+    height, width = size
+    most = None
+    if tile is None and height * width > _SMALL:
+        parameter = next(model.parameters())
+        memory = _MEMORY
+        if parameter.is_cuda:
+            memory = torch.cuda.mem_get_info(parameter.device)[0] // 2
+        with torch.inference_mode(), FixedOrder():
+            # Pixels at once. An ONNX file's memory cannot be seen, so at least 2 KiB for each.
+            most = memory // max(activation_bytes(model), 2048)
+    if (tile is None or tile >= max(size)) and (most is None or height * width <= most):
+        return [(0, height)], [(0, width)], 0, 1
     radius, grid = receptive_field(model)
+    tile_height, tile_width = (tile, tile) if tile else _best_tile(height, width, radius, most)
     rows, columns = (
-        [(start, min(start + tile, length)) for start in range(0, length, tile)]
-        for length in image.shape[:2]
+        [(start, min(start + step, length)) for start in range(0, length, step)]
+        for length, step in ((height, tile_height), (width, tile_width))
     )
-    tiles = list(itertools.product(rows, columns))
-    result = None
-    for spans in tqdm(tiles, desc="upscale", unit="tile", disable=not progress):
-        sr = to_uint8(_run(model, image, spans, turns, radius, grid))
-        if result is None:
-            scale = len(sr) // (spans[0][1] - spans[0][0])
-            result = np.empty((scale * image.shape[0], scale * image.shape[1], 3), np.uint8)
-        result[tuple(slice(scale * start, scale * stop) for start, stop in spans)] = sr
-    return result
+    return rows, columns, radius, grid
 
 
-def _run(model, image, spans, turns, radius=0, grid=1):
+def _best_tile(height, width, radius, most):
+    """Height and width of the tiles that see the fewest pixels in all, each `most` at once."""
+    most = max(most, (2 * radius + 64) ** 2)  # less would be nearly all margin
+    best = None
+    for rows in range(1, height + 1):
+        tile_height = math.ceil(height / rows)
+        if tile_height * width > max(_BAND, 64 * width) and height * width > most:
+            continue
+        seen = min(height, tile_height + 2 * radius)
+        room = most // seen - 2 * radius
+        columns = 1 if width * seen <= most else math.ceil(width / room) if room > 0 else None
+        if columns is None:
+            continue
+        tile_width = math.ceil(width / columns)
+        work = rows * seen * columns * min(width, tile_width + 2 * radius)
+        if best is None or work < best[0]:
+            best = work, tile_height, tile_width
+        elif tile_height < 2 * radius:
+            break
+    return best[1:]
+
+
+def _run(model, image, spans, turns, fast=False, radius=0, grid=1):
     """Mean of a network's outputs over turned images, (1, 3, s*H, s*W), for a box of the image.
 
     `spans` are the (start, stop) of the box's rows and of its columns.
@@ -122,8 +213,12 @@ def _run(model, image, spans, turns, radius=0, grid=1):
             _window(span, size, other, radius, grid)
             for span, size, other in zip(box, sizes, sizes[::-1], strict=True)
         ]
-        lr = to_float(np.ascontiguousarray(turned[tuple(slice(*window) for window in windows)]))
-        sr = model(lr.to(parameter.device, parameter.dtype)).float()
+        part = turned[tuple(slice(*window) for window in windows)].transpose(2, 0, 1)[None]
+        lr = torch.from_numpy(part.astype(np.float32)) / np.iinfo(image.dtype).max
+        lr = lr.expand(1, 3, *lr.shape[2:]).to(parameter.device, parameter.dtype)
+        layout = torch.channels_last if fast else torch.contiguous_format
+        with torch.inference_mode(), FixedOrder():
+            sr = model(lr.contiguous(memory_format=layout)).float().cpu()
         scale = sr.shape[-1] // lr.shape[-1]
         for dim, (start, stop), (first, last) in zip((-2, -1), box, windows, strict=True):
             margin = scale * (start - first)
@@ -131,6 +226,18 @@ def _run(model, image, spans, turns, radius=0, grid=1):
         sr = sr.flip([dim for dim, flip in zip((-2, -1), flips, strict=True) if flip])
         total = total + (sr.mT if transpose else sr)
     return total / len(turns)
+
+
+def _to_levels(sr, image):
+    """Round a tensor (3, H, W) to an array (H, W, C) of the type and the channels of `image`."""
+    if image.dtype == np.uint8 and image.shape[2] == 3:
+        return to_uint8(sr)
+    if torch.isnan(sr).any():
+        raise ValueError("the network's output must be free of NaN, got at least one")
+    sr = sr if image.shape[2] == 3 else sr.mean(dim=0, keepdim=True)
+    peak = np.iinfo(image.dtype).max
+    levels = (sr.double() * peak + 0.5).floor().clamp(0, peak)
+    return levels.permute(1, 2, 0).numpy().astype(image.dtype)
 
 
 def _window(span, size, other, radius, grid):

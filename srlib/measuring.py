@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from srlib._arguments import check_count
 
-__all__ = ["measure", "receptive_field"]
+__all__ = ["activation_bytes", "measure", "receptive_field"]
 
 _GRIDS = (1, 2, 4, 8, 16)
 _PROBES = (64, 128, 256, 512, 1024)  # widths in LR pixels; the smaller, the faster
@@ -95,6 +95,17 @@ def _latencies(model, lr, repeats, warmup):
             torch.accelerator.synchronize(lr.device)
         result.append((time.perf_counter() - start) * 1000)
     return result[warmup:]
+
+
+def activation_bytes(model: nn.Module) -> int:
+    """Measure what a network takes for each LR pixel, in bytes, beside its weights.
+
+    The tensors that are in use at once are counted while an image of 48 x 48 pixels goes through.
+    """
+    weight = next(model.parameters())
+    lr = torch.rand(1, 3, 48, 48, device=weight.device, dtype=weight.dtype)
+    held = sum(t.numel() * t.element_size() for t in [*model.parameters(), *model.buffers()])
+    return max(1, math.ceil((_peak_bytes(model, lr) - held) / (48 * 48)))
 
 
 def _peak_bytes(model, lr):

@@ -6,12 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from srlib import evaluation
+from srlib.assets import sample_image
 from srlib.data import Pair, make_pairs
-from srlib.evaluation import evaluate, published_results, upscale
+from srlib.evaluation import evaluate, published_results, upscale, upscale_bands
 from srlib.image import to_float, to_uint8
-from srlib.measuring import receptive_field
+from srlib.measuring import activation_bytes, receptive_field
 from srlib.metrics import EvalProtocol, score
-from srlib.models import create_model
+from srlib.models import create_model, load_pretrained
 from srlib.resample import imresize
 
 RANDOM = np.random.default_rng(0)
@@ -222,8 +224,64 @@ def test_what_the_network_sees_at_once_is_bounded_by_the_tile(ensemble, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_a_large_image_is_cut_so_that_the_network_stays_within_its_memory(monkeypatch):
+    network = trained("SrResNet", 4, channels=8, num_blocks=1)
+    image = random_image(300, 410)
+    whole = upscale(network, image)
+    for memory in (60, 100, 1000):  # MiB
+        monkeypatch.setattr(evaluation, "_MEMORY", memory * 2**20)
+        watched = Watched(network)
+        np.testing.assert_array_equal(upscale(watched, image), whole)
+        sizes = [size for size in watched.sizes if size != (48, 48) and 6 not in size]
+        pixels = max(height * width for height, width in sizes)
+        assert pixels * activation_bytes(network) <= 1.1 * memory * 2**20
+        seen = sum(height * width for height, width in sizes)
+        assert len(sizes) == 1 if memory == 1000 else seen < 2 * 300 * 410
+
+
+@given(st.integers(1, 3000), st.integers(1, 3000), st.integers(0, 40), st.integers(10_000, 10**6))
+def test_tiles_fit_and_waste_little(height, width, radius, most):
+    rows, columns = evaluation._best_tile(height, width, radius, most)
+    assert 1 <= rows <= height and 1 <= columns <= width
+    seen = min(height, rows + 2 * radius) * min(width, columns + 2 * radius)
+    assert seen <= max(most, (2 * radius + 64) ** 2)
+    if height * width <= most:
+        assert (rows, columns) == (height, width)
+
+
+@pytest.mark.parametrize("tile", [None, 70])
+def test_bands_are_the_rows_of_the_picture(tile):
+    network = trained("SrResNet", 3, channels=4, num_blocks=1).train()
+    image = random_image(150, 160)
+    bands = list(upscale_bands(network, image, tile=tile))
+    assert len(bands) == (1 if tile is None else 3)
+    sr = upscale(network, image, tile=tile)
+    np.testing.assert_array_equal(np.concatenate(bands), sr)
+    deep = image.astype(np.uint16) * 257  # the same picture in 16 bits
+    levels = np.concatenate(list(upscale_bands(network, deep, tile=tile)))
+    assert levels.dtype == np.uint16 and np.abs(levels / 257 - sr).max() < 0.51
+    assert len(np.unique(levels)) > 1000
+    grey = image[..., :1]
+    colour = np.concatenate(list(upscale_bands(network, grey.repeat(3, 2), tile=tile)))
+    one = np.concatenate(list(upscale_bands(network, grey, tile=tile)))
+    assert one.shape == (450, 480, 1) and np.abs(one - colour.mean(2, keepdims=True)).max() < 1
+    bands = upscale_bands(network, image, tile=70)
+    next(bands)
+    bands.close()  # whoever stops in the middle leaves the network as it was
+    assert network.training and not torch.is_inference_mode_enabled()
+
+
+def test_fast_changes_a_few_samples_by_one_level_and_has_no_seams():
+    network = load_pretrained("srresnet_small_x4")
+    image = sample_image("coffee")[100:260, 100:290]
+    exact, fast = upscale(network, image), upscale(network, image, fast=True)
+    difference = np.abs(exact.astype(int) - fast)
+    assert difference.max() <= 1 and (difference > 0).mean() < 1e-4
+    np.testing.assert_array_equal(upscale(network, image, fast=True, tile=100), fast)
+
+
 def test_an_image_within_one_tile_goes_through_as_it_is():
-    network = Watched(nn.Sequential(trained("FSRCNN"), nn.AdaptiveAvgPool2d(10)))
+    network = Watched(nn.Sequential(trained("FSRCNN"), nn.InstanceNorm2d(3)))
     upscale(network, random_image(20, 31), tile=31)  # no receptive field is asked for
     assert network.sizes == [(20, 31)]
 
