@@ -22,22 +22,13 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-import torch
 from PIL import Image, ImageCms
 from scipy import ndimage
 
 from srlib._atomic import atomic_write
 from srlib.image import SAVE_OPTIONS, open_picture, upright
 
-__all__ = [
-    "Photo",
-    "PhotoWriter",
-    "check_output",
-    "levels_to_tensor",
-    "read_photo",
-    "tensor_to_levels",
-    "write_photo",
-]
+__all__ = ["Photo", "PhotoWriter", "check_output", "read_photo", "write_photo"]
 
 # A directory of tags, as TIFF and EXIF hold it: {tag: (type, count, little-endian bytes)}; a
 # directory within it is a dict.
@@ -903,54 +894,3 @@ class _PillowEncoder:
 
 def _exif_blob(tags: Tags) -> bytes:
     return b"II\x2a\0" + struct.pack("<L", 8) + _tag_bytes(tags, 8)
-
-
-# Between pixels and networks
-
-
-def levels_to_tensor(levels: np.ndarray) -> torch.Tensor:
-    """Turn a part of a photo, or of its alpha, into the tensor that networks take.
-
-    Parameters
-    ----------
-    levels : ndarray
-        uint8 or uint16, shape (H, W, 3), (H, W, 1) or (H, W).
-
-    Returns
-    -------
-    Tensor
-        float32, shape (1, 3, H, W), 0..1; three equal channels for grey.
-    """
-    channels = torch.from_numpy(np.atleast_3d(levels).astype(np.float32)).permute(2, 0, 1)
-    return (channels / float(np.iinfo(levels.dtype).max)).expand(3, -1, -1)[None].contiguous()
-
-
-def tensor_to_levels(tensor: torch.Tensor, *, dtype: np.dtype, channels: int) -> np.ndarray:
-    """Turn a network's result back, rounded half up and clipped; grey is the mean of the channels.
-
-    Parameters
-    ----------
-    tensor : Tensor
-        Floating point, shape (1, 3, H, W), nominally 0..1.
-    dtype : dtype
-        uint8 or uint16, that of the photo's pixels.
-    channels : {1, 3}
-        Of the photo's pixels; 1 for alpha.
-
-    Returns
-    -------
-    ndarray
-        Of type `dtype`, shape (H, W, channels).
-
-    Raises
-    ------
-    ValueError
-        If the tensor holds NaN.
-    """
-    if torch.isnan(tensor).any():
-        raise ValueError("tensor must be free of NaN, got at least one")
-    tensor = tensor.detach().float().clamp(0, 1)[0]
-    if channels == 1:  # as close to the original as luma, and it prefers none of the channels
-        tensor = tensor.mean(dim=0, keepdim=True)
-    full = np.iinfo(dtype).max
-    return (tensor * full + 0.5).permute(1, 2, 0).cpu().numpy().astype(dtype)

@@ -7,7 +7,7 @@ weights. They are applied to arrays in float64 (exact for uint8), and to torch t
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -15,7 +15,15 @@ import numpy as np
 import torch
 from scipy import sparse
 
-__all__ = ["KERNELS", "Kernel", "cubic", "imresize", "modcrop", "resize_matrix"]
+__all__ = [
+    "KERNELS",
+    "Kernel",
+    "cubic",
+    "imresize",
+    "imresize_bands",
+    "modcrop",
+    "resize_matrix",
+]
 
 
 @dataclass(frozen=True)
@@ -102,9 +110,9 @@ def imresize(
     Parameters
     ----------
     image : ndarray or Tensor
-        Array of shape (H, W) or (H, W, C), uint8, float32 or float64; or a floating-point tensor
-        of shape (N, C, H, W) or (C, H, W), on any device. Results for tensors are
-        differentiable and not clipped.
+        Array of shape (H, W) or (H, W, C), uint8, uint16, float32 or float64; or a
+        floating-point tensor of shape (N, C, H, W) or (C, H, W), on any device. Results for
+        tensors are differentiable and not clipped.
     scale : float
         Output size over input size, > 0. The output has ``ceil(size * scale)`` pixels a side.
     kernel : str or Kernel
@@ -131,8 +139,8 @@ def imresize(
         return _resize_tensor(image, scale, kernel, antialias, border)
     if not isinstance(image, np.ndarray):
         raise TypeError(f"image must be an ndarray or a Tensor, got {type(image).__name__}")
-    if image.dtype != np.uint8 and image.dtype not in (np.float32, np.float64):
-        raise TypeError(f"image must be uint8, float32 or float64, got {image.dtype}")
+    if image.dtype not in (np.uint8, np.uint16, np.float32, np.float64):
+        raise TypeError(f"image must be uint8, uint16, float32 or float64, got {image.dtype}")
     if image.ndim not in (2, 3) or 0 in image.shape:
         raise ValueError(f"image must have shape (H, W) or (H, W, C), got {image.shape}")
     rows, columns = (
@@ -142,6 +150,24 @@ def imresize(
     image = _apply(rows, image)  # (H', W, C)
     image = _apply(columns, image.swapaxes(0, 1)).swapaxes(0, 1)  # (H', W', C)
     return np.ascontiguousarray(image)
+
+
+def imresize_bands(
+    image: np.ndarray, scale: float, *, kernel: str | Kernel = "bicubic"
+) -> Iterator[np.ndarray]:
+    """Yield the rows of ``imresize(image, scale, kernel=kernel)`` in bands, from top to bottom.
+
+    `image` is an array (H, W, C). For results that are written as they are made.
+    """
+    rows, columns = (
+        _sparse_matrix(size, float(scale), _kernel(kernel), True, "replicate")
+        for size in image.shape[:2]
+    )
+    for start in range(0, rows.shape[0], 256):
+        part = rows[start : start + 256]
+        first, last = part.indices.min(), part.indices.max() + 1
+        band = _apply(part[:, first:last], image[first:last])
+        yield np.ascontiguousarray(_apply(columns, band.swapaxes(0, 1)).swapaxes(0, 1))
 
 
 def resize_matrix(
@@ -224,7 +250,7 @@ def _sparse_matrix(size, scale, kernel, antialias, border):
 
 
 def _apply(matrix, image: np.ndarray) -> np.ndarray:
-    """Multiply along the first axis; uint8 stays uint8, rounded half up."""
+    """Multiply along the first axis; whole numbers stay whole, rounded half up."""
     flat = np.ascontiguousarray(image).reshape(image.shape[0], -1)
     result = np.empty((matrix.shape[0], flat.shape[1]), dtype=image.dtype)
     # In blocks: float64 takes eight times the memory of uint8.
@@ -232,9 +258,9 @@ def _apply(matrix, image: np.ndarray) -> np.ndarray:
     for start in range(0, flat.shape[1], block):
         columns = slice(start, start + block)
         values = matrix @ flat[:, columns].astype(np.float64)
-        if image.dtype == np.uint8:
-            values += 0.5
-            np.clip(values, 0, 255, out=values)  # the cast below cuts the fraction off
+        if image.dtype.kind == "u":
+            values += 0.5  # the cast below cuts the fraction off
+            np.clip(values, 0, np.iinfo(image.dtype).max, out=values)
         result[:, columns] = values
     return result.reshape(-1, *image.shape[1:])
 

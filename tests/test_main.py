@@ -14,6 +14,7 @@ from srlib.__main__ import main
 from srlib.evaluation import published_results, upscale
 from srlib.image import read_image, write_image
 from srlib.models import create_model, load_pretrained, pretrained
+from srlib.photo import Photo, read_photo, write_photo
 from srlib.resample import imresize
 
 PHOTO = np.random.default_rng(0).integers(0, 256, (24, 31, 3), dtype=np.uint8)
@@ -84,35 +85,47 @@ def test_upscale_works_in_tiles(networks, tmp_path, capsys):
     seen = []
     networks["srresnet_x2"].register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[-2:]))
     out = tmp_path / "out.png"
-    assert main(["upscale", str(tmp_path / "photo.png"), str(out), "--scale", "2"]) == 0
+    arguments = ["--scale", "2", "--tile", "100"]
+    assert main(["upscale", str(tmp_path / "photo.png"), str(out), *arguments]) == 0
     assert "6/6" in capsys.readouterr().err
     assert max(map(max, seen)) < 150
-    # tests/test_evaluation.py says how equal the two are.
-    difference = read_image(out).astype(int) - upscale(networks["srresnet_x2"], photo)
-    assert abs(difference).max() <= 1 and (difference != 0).mean() < 1e-4
+    np.testing.assert_array_equal(read_image(out), upscale(networks["srresnet_x2"], photo))
 
 
-@pytest.mark.parametrize("kind", ["grey", "turned", "clear", "16 bit"])
-def test_any_photograph_goes_through_a_network(networks, tmp_path, kind):
-    path, out = tmp_path / "photo.png", tmp_path / "out.png"
+@pytest.mark.parametrize("tile", ["10", "100"])
+@pytest.mark.parametrize("kind", ["grey", "turned", "clear", "16 bit", "16 bit grey"])
+def test_what_came_in_goes_out(networks, tmp_path, kind, tile):
+    path, out, network = tmp_path / "photo.png", tmp_path / "out.png", networks["srresnet_x2"]
+    expected = upscale(network, PHOTO)
+    grey = upscale(network, PHOTO[..., :1].repeat(3, axis=2)).mean(axis=2)
     if kind == "grey":
         Image.fromarray(PHOTO[..., 0]).save(path)
     elif kind == "turned":
         exif = Image.Exif()
         exif[0x0112] = 6  # the camera was held upright
         Image.fromarray(PHOTO).save(path, exif=exif)
+        expected = upscale(network, np.rot90(PHOTO, -1))
     elif kind == "clear":
-        Image.fromarray(np.dstack([PHOTO, PHOTO[..., 0]])).save(path)
+        Image.fromarray(np.dstack([PHOTO, PHOTO[..., 0] | 1])).save(path)
+    elif kind == "16 bit":
+        photo = Photo("deep", PHOTO.astype(np.uint16) * 257)
+        with write_photo(path, like=photo, height=24, width=31) as writer:
+            writer.write_rows(photo.pixels)
     else:
         Image.fromarray(PHOTO[..., 0].astype(np.uint16) * 257).save(path)
-    assert main(["upscale", str(path), str(out), "--scale", "2"]) == 0
-    if kind in ("clear", "16 bit"):
-        with pytest.warns(UserWarning):
-            image = read_image(path)
+    assert main(["upscale", str(path), str(out), "--scale", "2", "--tile", tile]) == 0
+    result = read_photo(out)
+    levels = result.pixels / (257 if "16" in kind else 1)
+    if "grey" in kind:
+        assert levels.shape == (48, 62, 1) and np.abs(levels[..., 0] - grey).max() <= 0.84
     else:
-        image = read_image(path)
-    assert image.shape == ((31, 24, 3) if kind == "turned" else PHOTO.shape)
-    np.testing.assert_array_equal(read_image(out), upscale(networks["srresnet_x2"], image))
+        seen = slice(None) if result.alpha is None else result.alpha > 0
+        assert np.abs(levels - expected)[seen].max() <= (0.51 if "16" in kind else 0)
+    assert ("16" in kind) == (len(np.unique(result.pixels)) > 256)
+    assert (result.alpha is not None) == (kind == "clear")
+    if kind == "clear":
+        alpha = upscale(network, (PHOTO[..., :1] | 1).repeat(3, axis=2)).mean(axis=2)
+        assert np.abs(result.alpha - alpha).max() <= 0.84
 
 
 @pytest.mark.parametrize("command", ["upscale", "evaluate"])
@@ -179,16 +192,19 @@ def test_what_cannot_be_done_is_said_and_returns_1(photo, networks, arguments, m
     assert sorted(photo.parent.iterdir()) == before
 
 
-def test_an_enlargement_that_would_not_fit_is_refused(photo, capsys):
-    write_image(photo, np.zeros((200, 200, 3), np.uint8))
-    out = str(photo.with_name("out.png"))
-    assert main(["upscale", str(photo), out, "--scale", "99", "--method", "box"]) == 1
-    assert "choose a smaller --scale" in capsys.readouterr().err
+def test_a_result_that_its_format_cannot_hold_is_refused_before_any_work(photo, networks, capsys):
+    write_image(photo, np.zeros((4, 16_400, 3), np.uint8))
+    for network in networks.values():
+        network.register_forward_pre_hook(lambda *_: pytest.fail("the network was asked"))
+    assert main(["upscale", str(photo), str(photo.with_name("out.jpg"))]) == 1
+    error = capsys.readouterr().err
+    assert "65600 x 16" in error and ".png, .tif" in error and ".webp" not in error
+    assert not photo.with_name("out.jpg").exists()
 
 
 def test_a_loss_is_said(photo, networks, capsys):
     Image.new("RGBA", (12, 12), (0, 0, 0, 0)).save(photo.with_name("clear.png"))
-    out = photo.with_name("out.png")
+    out = photo.with_name("out.jpg")
     assert main(["upscale", str(photo.with_name("clear.png")), str(out)]) == 0
     assert "note: " in (error := capsys.readouterr().err) and "onto white" in error
 

@@ -13,7 +13,6 @@ import numpy as np
 import photo_files
 import pytest
 import tifffile
-import torch
 from forks import in_a_fork
 from photo_files import (
     COLOUR,
@@ -34,9 +33,7 @@ from srlib.image import read_image
 from srlib.photo import (
     Photo,
     check_output,
-    levels_to_tensor,
     read_photo,
-    tensor_to_levels,
     write_photo,
 )
 from srlib.resample import imresize
@@ -334,14 +331,10 @@ def test_hidden_colours_make_no_fringe(hidden):
     levels = logo(hidden)
     photo = read_photo(encoded(Image.fromarray(levels), "PNG"))
     np.testing.assert_array_equal(photo.alpha, levels[..., 3])
-    colours = tensor_to_levels(
-        imresize(levels_to_tensor(photo.pixels), 4), dtype=np.uint8, channels=3
-    )
+    colours = imresize(photo.pixels, 4).astype(int)
     assert np.abs(colours - np.array([220, 30, 40])).max() <= 1
     # As it would be without care: the network mixes what nobody sees into the edge.
-    naive = tensor_to_levels(
-        imresize(levels_to_tensor(levels[..., :3]), 4), dtype=np.uint8, channels=3
-    )
+    naive = imresize(levels[..., :3], 4)
     visible = larger(levels[..., 3], 4) > 30
     assert np.abs(naive[visible].astype(int) - [220, 30, 40]).max() > 15
 
@@ -970,26 +963,3 @@ def test_heic_is_read_where_its_package_is(monkeypatch):
 
 
 # Between pixels and networks
-
-
-@pytest.mark.parametrize(
-    "levels", [PHOTO, PHOTO[..., :1], LEVELS[..., 3], DEEP[..., :3], DEEP[..., :1]]
-)
-def test_levels_go_to_networks_and_back(levels):
-    tensor = levels_to_tensor(levels)
-    assert tensor.shape == (1, 3, 9, 13) and tensor.dtype == torch.float32
-    assert tensor.min() >= 0 and tensor.max() <= 1
-    channels = 3 if levels.shape[-1] == 3 else 1
-    if channels == 1:
-        assert (tensor[:, :1] == tensor).all()
-    back = tensor_to_levels(tensor, dtype=levels.dtype, channels=channels)
-    np.testing.assert_array_equal(back, np.atleast_3d(levels))
-
-
-def test_results_are_clipped_rounded_and_averaged():
-    tensor = torch.tensor([-1.0, 0.5 / 255, 0.4 / 255, 2.0]).expand(1, 3, 1, 4)
-    assert tensor_to_levels(tensor, dtype=np.uint8, channels=3)[0, :, 0].tolist() == [0, 1, 0, 255]
-    coloured = torch.tensor([0.2, 0.4, 0.6]).reshape(1, 3, 1, 1)
-    assert tensor_to_levels(coloured, dtype=np.uint16, channels=1).tolist() == [[[26214]]]
-    with pytest.raises(ValueError, match="NaN"):
-        tensor_to_levels(torch.full((1, 3, 1, 1), torch.nan), dtype=np.uint8, channels=3)

@@ -9,7 +9,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from srlib.image import read_image
-from srlib.resample import KERNELS, Kernel, cubic, imresize, modcrop, resize_matrix
+from srlib.resample import KERNELS, Kernel, cubic, imresize, imresize_bands, modcrop, resize_matrix
 
 RANDOM = np.random.default_rng(0)
 PHOTO = RANDOM.integers(0, 256, (37, 53, 3), dtype=np.uint8)
@@ -274,3 +274,21 @@ def test_modcrop(height, width, scale):
 def test_modcrop_refuses(scale):
     with pytest.raises(ValueError, match=f"got {scale}"):
         modcrop(PHOTO, scale)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("kernel", ["nearest", "bicubic", "lanczos3"])
+def test_bands_are_the_rows_of_the_whole(dtype, kernel):
+    top = np.iinfo(dtype).max
+    image = np.random.default_rng(0).integers(0, top, (150, 7, 3), dtype, endpoint=True)
+    for scale in (1, 2.5, 4):
+        bands = list(imresize_bands(image, scale, kernel=kernel))
+        assert len(bands) == math.ceil(150 * scale / 256)
+        np.testing.assert_array_equal(np.concatenate(bands), imresize(image, scale, kernel=kernel))
+
+
+def test_sixteen_bits_are_eight_bits_with_more_steps():
+    image = np.random.default_rng(0).integers(0, 256, (9, 8), np.uint8)
+    deep = imresize(image.astype(np.uint16) * 257, 2.5)
+    assert deep.dtype == np.uint16
+    assert np.abs(deep / 257 - imresize(image, 2.5)).max() < 1.2  # rounded twice
