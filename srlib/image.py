@@ -308,25 +308,11 @@ def rgb_to_y(image: np.ndarray | torch.Tensor, *, full_range: bool = False):
     """Luma of BT.601, not rounded: the Y that benchmark scores are computed on.
 
     ``Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255``, as in MATLAB's ``rgb2ycbcr``: the
-    "studio" range, from 16 for black to 235 for white.
+    "studio" range, from 16 for black to 235 for white (ITU-R Recommendation BT.601-7, 2011). With
+    `full_range` the weights are 0.299, 0.587, 0.114, black is 0 and white 255, as in JPEG files.
 
-    Parameters
-    ----------
-    image : ndarray or Tensor
-        Array of shape (H, W, 3) in 0..255 (uint8 or float), or a floating-point tensor of shape
-        (N, 3, H, W) in 0..1. The channel order is R, G, B.
-    full_range : bool
-        Use the weights 0.299, 0.587, 0.114 with black at 0 and white at 255, as JPEG files do.
-
-    Returns
-    -------
-    ndarray or Tensor
-        float64 array of shape (H, W) in 0..255, or a tensor of shape (N, 1, H, W) in 0..1,
-        of the given type.
-
-    References
-    ----------
-    ITU-R Recommendation BT.601-7, 2011.
+    An array (H, W, 3) in 0..255, R, G, B, gives a float64 array (H, W) in 0..255; a floating-point
+    tensor (N, 3, H, W) in 0..1 gives one (N, 1, H, W) in 0..1.
 
     Examples
     --------

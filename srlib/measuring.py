@@ -29,16 +29,8 @@ def measure(
 ) -> dict[str, float]:
     """Measure what a network costs on one image, in evaluation mode, on the device of its weights.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Takes (1, 3, H, W).
-    lr_size : tuple of int
-        (H, W) of the low-resolution image, whose pixels are random.
-    repeats : int
-        Timed runs.
-    warmup : int
-        Runs before these, not timed: the first ones choose algorithms and fill caches.
+    The image has random pixels and `lr_size`, (H, W). `warmup` runs come before the `repeats` that
+    are timed, because the first ones choose algorithms and fill caches.
 
     Returns
     -------
@@ -146,22 +138,10 @@ class _LiveTensors(TorchDispatchMode):
 def receptive_field(model: nn.Module) -> tuple[int, int]:
     """Measure how far a network sees: a NaN in the input makes NaN of all that depends on it.
 
-    The network takes (N, 3, H, W) and enlarges by a whole number; a copy runs in float32 on the
-    CPU.
-
-    Returns
-    -------
-    radius : int
-        In LR pixels. No output pixel depends on input pixels farther away from its cell.
-    grid : int
-        The side of the cells in LR pixels, 1, 2, 4, 8 or 16: an input shifted by a cell gives an
-        output shifted by a cell. 1 without pooling, 2 for pooling by 2.
-
-    Raises
-    ------
-    ValueError
-        If there is no such grid, or no radius up to about 500 pixels, as with a mean over the
-        image; if a NaN does not come through, or the output is not the enlarged input.
+    A copy runs in float32 on the CPU. Returns (radius, grid) in LR pixels: no output pixel depends
+    on input pixels farther than the radius from its cell, and an input shifted by a cell gives an
+    output shifted by a cell. Cells have a side of 1 without pooling, 2 for pooling by 2, at most
+    16. ValueError if there are none such, as with a mean over the image, or if a NaN is lost.
 
     Examples
     --------

@@ -23,22 +23,12 @@ def export_onnx(model: nn.Module, path: str | os.PathLike, *, opset: int = 18) -
 
     A copy is traced in evaluation mode, float32, on the CPU. The file's input is called "lr",
     (N, 3, H, W), its output "sr". It holds the weights too, those of convolutions under the names
-    that they have in the network, so that tools can tell layers apart.
+    that they have in the network, so that tools can tell layers apart. `path` is replaced only if
+    all goes well.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Takes (N, 3, H, W) in 0..1. What it does must not depend on the size or the values of its
-        input, except where torch.export can follow.
-    path : path
-        Replaced only if all goes well.
-    opset : int
-        Version of ONNX's operators. 18, of 2022, is the lowest that torch writes directly.
-
-    Raises
-    ------
-    torch.onnx.OnnxExporterError
-        If torch cannot trace or translate the network.
+    `model` takes (N, 3, H, W) in 0..1. What it does must not depend on the size or the values of
+    its input, except where torch.export can follow; else torch.onnx.OnnxExporterError. `opset` is
+    the version of ONNX's operators: 18, of 2022, is the lowest that torch writes directly.
     """
     check_count("opset", opset)
     path = Path(path)

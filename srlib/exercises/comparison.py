@@ -46,18 +46,11 @@ def difference(value: Any, expected: Any, *, tolerance: float) -> str:
 
     Arrays need the same shape, a fitting dtype and close values. A number may come from Python,
     NumPy or torch; a list or an array may stand for a tuple; floats may have any width. But
-    tensors must be tensors, arrays must be arrays, and uint8 must be uint8.
+    tensors must be tensors, arrays must be arrays, and uint8 must be uint8. Tuples, lists and
+    mappings are compared part by part, anything else by ``==``.
 
-    Parameters
-    ----------
-    value
-        The value to judge.
-    expected
-        The right one: a number, array, tensor, string, None, or tuples, lists and mappings
-        of those. Anything else is compared by ``==``.
-    tolerance
-        Largest absolute difference of two numbers that count as equal. For floats, a millionth of
-        the largest expected value is added for the rounding of float32.
+    `tolerance` is the largest absolute difference of two numbers that count as equal. For floats,
+    a millionth of the largest expected value is added for the rounding of float32.
     """
     if isinstance(expected, (*_ARRAYS, *_NUMBERS)):
         return _kind_difference(value, expected) or _value_difference(value, expected, tolerance)

@@ -62,39 +62,18 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Exercise:
-    """A function to write, and all that is needed to check it.
-
-    Attributes
-    ----------
-    title
-        A few words.
-    reference
-        The right answer. Messages use the names of its parameters. Where it raises, an answer must
-        raise the same type of exception.
-    cases
-        Makes the cases, the same ones each time. They must tell the mistakes apart.
-    mistakes
-        Wrong answers to recognise. The message names the first one that fits.
-    hints
-        From gentle to concrete.
-    tolerance
-        See `srlib.exercises.comparison.difference`.
-    redraw
-        Makes new arguments for all cases, in their order, from a random generator, for `twins`. By
-        default the values of arrays are shuffled.
-    id
-        Such as ``"03.1"``. `srlib.exercises` sets it by the module of the exercise and its place
-        there.
-    """
+    """A function to write, and all that is needed to check it."""
 
     title: str
+    # Its parameters' names stand in messages; where it raises, an answer must raise the same type.
     reference: Callable
-    cases: Callable[[], tuple[Case, ...]]
-    mistakes: tuple[Mistake, ...]
-    hints: tuple[str, ...]
-    tolerance: float = 1e-6
+    cases: Callable[[], tuple[Case, ...]]  # the same ones each time; they tell the mistakes apart
+    mistakes: tuple[Mistake, ...]  # the message names the first one that fits
+    hints: tuple[str, ...]  # from gentle to concrete
+    tolerance: float = 1e-6  # see `srlib.exercises.comparison.difference`
+    # New arguments for all cases, in their order, for `twins`; by default arrays are shuffled.
     redraw: Callable[[np.random.Generator], tuple[tuple, ...]] | None = None
-    id: str = ""
+    id: str = ""  # such as "03.1": the exercise's module and its place there
 
     def twins(self, seed: int) -> tuple[Case, ...]:
         """Make `cases` again with other numbers, so that the results cannot be written down."""
