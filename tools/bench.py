@@ -1,4 +1,4 @@
-"""Measure what the README states about speed: ``make bench``, or ``... BENCH=class_minute``.
+"""Measure what docs/results.md states about speed: ``make bench``, or ``... BENCH=class_minute``.
 
 Times on a shared machine scatter, so that each is a median, and what can be a ratio is one.
 """
