@@ -1,4 +1,4 @@
-"""How Sphinx makes the course's website; `tools/build_site.py` gathers its sources and runs it."""
+"""Sphinx's settings for the course's website, which `tools/build_site.py` builds."""
 
 from docutils import nodes
 
@@ -16,7 +16,7 @@ extensions = [
 ]
 exclude_patterns = ["_extra", "_static", "node_modules"]
 
-# Notebooks are shown as they were committed: a site that is built nowhere runs anything.
+# Notebooks are shown as they were committed.
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_code_prompt_show = "Show {type}"
@@ -24,7 +24,7 @@ nb_code_prompt_hide = "Hide {type}"
 myst_enable_extensions = ["dollarmath", "amsmath"]
 myst_heading_anchors = 3
 
-# The empty host: a widget that is not in the file is looked for nowhere else.
+# The empty CDN: widgets load from this site only.
 nb_ipywidgets_js = {
     "vendor/require.js": {"defer": "defer"},
     "vendor/widgets/embed-amd.js": {"defer": "defer", "data-jupyter-widgets-cdn": ""},
@@ -35,7 +35,7 @@ myst_update_mathjax = False
 
 default_role = "py:obj"
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # the docstrings say it, with shapes and units
+autodoc_typehints = "none"  # the docstrings have them, with shapes and units
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
@@ -66,7 +66,7 @@ html_theme_options = {
 
 
 def name_pictures(app, doctree):
-    """Give each figure of a notebook its alternative text, the output's plain form, and a frame."""
+    """Put each figure of a notebook into a frame, with its plain text as alternative text."""
     for bundle in doctree.findall(nodes.container):
         if bundle.get("nb_element") != "mime_bundle":
             continue
@@ -77,5 +77,5 @@ def name_pictures(app, doctree):
 
 
 def setup(app):
-    """Connect what this site adds to Sphinx."""
+    """Register the function above with Sphinx."""
     app.connect("doctree-read", name_pictures)

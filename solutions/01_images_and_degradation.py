@@ -36,9 +36,12 @@ import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import torch
 from matplotlib.figure import Figure
 from PIL import Image
 from skimage.filters import gaussian
+from torchvision.transforms import v2
+from torchvision.utils import make_grid
 
 from srlib.assets import sample_image
 from srlib.environment import by_profile
@@ -364,6 +367,120 @@ degradation_slider
 # %% [markdown]
 # The tables of the field use the downsampling alone: no blur besides that of the bicubic kernel,
 # no noise, no JPEG. That is mild, and still far from easy, as the rest of this notebook shows.
+#
+# ### The same terms from a library
+#
+# torchvision's `transforms.v2` has a transform for each term. They take tensors (3, H, W). Do they
+# do what `degrade` does?
+#
+# First the blur. `v2.GaussianBlur` wants the size of its kernel beside sigma, and cuts off what
+# lies outside. Beyond the border it mirrors the picture; `gaussian` repeats the edge pixel.
+#
+# *Predict:* with sigma 2, how many pixels wide should the kernel be?
+
+
+# %%
+def to_tensor(image):
+    """uint8 (H, W, 3) -> uint8 tensor (3, H, W)."""
+    return torch.tensor(image).permute(2, 0, 1)
+
+
+def to_array(tensor):
+    """Tensor (3, H, W) -> array (H, W, 3)."""
+    return tensor.permute(1, 2, 0).numpy()
+
+
+dot = torch.zeros(1, 33, 33)
+dot[0, 16, 16] = 1  # blurred, it is the kernel itself
+away = np.arange(33) - 16
+ours = gaussian(hr, 2, channel_axis=2, preserve_range=True)
+blur_rows = {}
+for kernel_size in (3, 5, 9, 17):
+    blur = v2.GaussianBlur(kernel_size, 2.0)
+    weights = blur(dot)[0].sum(dim=0).numpy()
+    error = np.abs(to_array(blur(to_tensor(hr).float())) - ours)
+    blur_rows[kernel_size] = (np.sqrt(weights @ away**2), error[8:-8, 8:-8].max(), error.max())
+columns = ["sigma that is left", "largest difference inside", "anywhere"]
+pd.DataFrame(blur_rows, index=columns).T.rename_axis("kernel size").round(2)
+
+# %% [markdown]
+# A kernel of 5 pixels with sigma 2 is a weaker blur than it says. From four times sigma to either
+# side, 17 pixels here, the two agree inside, and differ at the border only. `gaussian` takes that
+# size by itself. (The differences are in grey levels; inside begins 8 pixels from the border.)
+#
+# Now the noise. `v2.GaussianNoise` takes floats in 0..1, so its sigma is a part of 1, and it clips
+# by default. The noise is another one on each call; `torch.manual_seed` repeats it.
+#
+# *Predict:* noise of sigma 20 on a black, a grey and a white picture. What are their means?
+
+# %%
+noise_rows = {}
+noise_20 = v2.GaussianNoise(sigma=20 / 255)
+for level in (0, 128, 255):
+    flat = np.full((200, 200, 3), level, np.uint8)
+    both = degrade(flat, noise=20), 255 * to_array(noise_20(to_tensor(flat) / 255))
+    unclipped = v2.GaussianNoise(sigma=20 / 255, clip=False)(to_tensor(flat) / 255)
+    wrapped = to_array((255 * unclipped).round().int().to(torch.uint8))
+    noise_rows[level] = [image.mean() for image in (*both, wrapped)]
+columns = ["degrade", "v2", "v2, clip=False, then uint8"]
+pd.DataFrame(noise_rows, index=columns).T.rename_axis("grey level").round(1)
+
+# %% [markdown]
+# The two agree, up to the luck of the draw. Clipping has a price that is easily missed: noise
+# brightens black and darkens white. But clip one must. Without it, what lies outside of 0..255
+# wraps round when it becomes `uint8`, and black gets white dots.
+#
+# Last the JPEG. `v2.JPEG` takes `uint8`. Both it and Pillow store colour at half the width and
+# half the height unless told otherwise (**chroma subsampling**, 4:2:0); `v2.JPEG` cannot be told.
+#
+# *Predict:* how much smaller does this make the file?
+
+# %%
+jpeg_rows = {}
+for quality in (10, 50, 90):
+    pillow = np.array(Image.open(io.BytesIO(jpeg_file(hr, quality))))
+    library = to_array(v2.JPEG(quality)(to_tensor(hr)))
+    full = io.BytesIO()
+    Image.fromarray(hr).save(full, "JPEG", quality=quality, subsampling=0)
+    jpeg_rows[quality] = {
+        "values that differ, v2 and Pillow": np.count_nonzero(library != pillow),
+        "kB, 4:2:0": len(jpeg_file(hr, quality)) / 1000,
+        "kB, full colour": full.tell() / 1000,
+        "PSNR (dB), 4:2:0": psnr(pillow, hr, data_range=255),
+        "PSNR (dB), full colour": psnr(np.array(Image.open(full)), hr, data_range=255),
+    }
+pd.DataFrame(jpeg_rows).T.rename_axis("quality").round(1)
+
+# %% [markdown]
+# Both leave the work to libjpeg, so they agree. `degrade` and `v2` are one model, with other
+# conventions at its edges.
+#
+# What `v2` is made for is something else: the strength of blur and JPEG may be a range, and every
+# call draws from it. To train on pictures that are damaged in many ways, this is the whole model:
+
+# %%
+damage = v2.Compose(
+    [
+        v2.GaussianBlur(25, sigma=(0.2, 3.0)),
+        v2.Resize(hr.shape[0] // 4, antialias=True, interpolation=v2.InterpolationMode.BICUBIC),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.GaussianNoise(sigma=8 / 255),
+        v2.ToDtype(torch.uint8, scale=True),
+        v2.JPEG((10, 90)),
+    ]
+)
+torch.manual_seed(6)
+damaged = torch.stack([damage(to_tensor(hr)) for _ in range(4)])  # (4, 3, H / 4, W / 4)
+grid = make_grid(damaged[..., 14:54, 32:88], nrow=4, pad_value=255)  # one picture (3, 44, 234)
+figure = plt.figure(figsize=(7.02, 1.32), layout="none")  # 3 screen pixels for each
+axes = figure.add_axes((0, 0, 1, 1))
+axes.imshow(to_array(grid), interpolation="nearest")
+axes.set_axis_off()
+show(
+    figure,
+    "The face of a cat in small squares, four times: soft or sharp, with fine noise or with the "
+    "blotches that JPEG makes of it.",
+)
 
 # %% [markdown]
 # ## 5. One LR picture, many answers

@@ -36,6 +36,8 @@ import pandas as pd
 import torch
 from matplotlib.figure import Figure
 from PIL import Image
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms.v2.functional import resize
 
 from srlib.assets import fetch, is_cached, sample_image
 from srlib.environment import by_profile
@@ -48,6 +50,7 @@ from srlib.widgets import Explorer, PhotoPicker
 
 # %% tags=["parameters"]
 curve_points = by_profile(ci=5, cpu=25, gpu=25)  # values of a, in the curve of section 3
+a_points = by_profile(ci=5, cpu=21, gpu=21)  # in section 6: of -1 to 0, 21 are steps of 0.05
 photo_names = by_profile(
     ci=("chelsea",), cpu=("chelsea", "coffee", "brick"), gpu=("chelsea", "coffee", "brick")
 )
@@ -168,7 +171,8 @@ show(
 # %% [markdown]
 # ## 3. The parameter a
 #
-# MATLAB and Pillow use a = -0.5, torch and OpenCV a = -0.75. Both are called "bicubic".
+# MATLAB and Pillow use a = -0.5, torch's `interpolate` and OpenCV a = -0.75. All are called
+# "bicubic".
 #
 # *Predict:* which value restores photographs best? What happens to edges at a = -2, and at a = 0?
 #
@@ -281,8 +285,9 @@ def source_positions(out_size, scale):
 source_positions = check("02.2", source_positions)
 
 # %% [markdown]
-# The popular mistake is `np.arange(out_size) / scale`. At x4 it moves the picture by 1.5 output
-# pixels, down and to the right. Nobody sees it; the score does.
+# The popular mistake is `np.arange(out_size) / scale`. At x4 it reads 1.5 output pixels too far to
+# the right and too far down, so the picture moves up and to the left. Nobody sees it; the score
+# does.
 
 
 # %%
@@ -304,9 +309,22 @@ pd.DataFrame(placement, index=["PSNR (dB)", "SSIM"]).T.round(3)
 # %% [markdown]
 # ## 5. Shrinking
 #
-# Now the other direction. Shrinking by 4 keeps one pixel of 16. A kernel of 4 pixels' width
-# looks at 4 of them a row and steps over the rest: what lies in between is lost, or worse, comes
-# back as a pattern that was never there. That is **aliasing**.
+# Now the other direction. Shrinking by 4 keeps one pixel of 16. The cubic kernel is 4 pixels wide,
+# whatever the scale. How much of a row does it see?
+
+# %%
+seen = {}
+for factor in (2, 3, 4, 8):
+    matrix = resize_matrix(240, 1 / factor, antialias=False)  # (output pixels, input pixels)
+    weights = matrix[5][matrix[5] != 0]  # of one output pixel
+    unread = 100 * (matrix == 0).all(axis=0).mean()
+    seen[f"by {factor}"] = (", ".join(f"{w:.2f}" for w in weights), f"{unread:.0f}")
+pd.DataFrame(seen, index=["weights of an output pixel", "input pixels not read (%)"]).T
+
+# %% [markdown]
+# By 4, two of four pixels get nearly all the weight. By 3 and by 8, some pixels are not read at
+# all. What they held is lost, or worse, comes back as a pattern that was never there. That is
+# **aliasing**.
 #
 # The cure is to stretch the kernel: at scale $s < 1$ it becomes $s\,k(s x)$, so it is $1/s$
 # times as wide and every input pixel counts. This is **antialiasing**.
@@ -396,20 +414,36 @@ def pillow_bicubic(image, scale):
 
 
 def torch_bicubic(image, scale, antialias):
-    """Torch's bicubic: a = -0.75 without antialiasing, a = -0.5 with it."""
+    """Torch's bicubic, in floating point."""
     result = torch.nn.functional.interpolate(
         to_float(image), scale_factor=scale, mode="bicubic", antialias=antialias
     )
     return to_uint8(result)
 
 
+def torchvision_bicubic(image, scale, antialias):
+    """Torchvision's bicubic, of uint8 in fixed point."""
+    size = [round(side * scale) for side in image.shape[:2]]
+    pixels = torch.tensor(image).permute(2, 0, 1)  # (3, H, W)
+    result = resize(pixels, size, InterpolationMode.BICUBIC, antialias=antialias)
+    return result.permute(1, 2, 0).numpy()
+
+
+# %%
+def library_results(image, scale):
+    """The same resize by three libraries, name to uint8 picture."""
+    results = {"Pillow": pillow_bicubic(image, scale)}
+    for antialias in (True, False):
+        results[f"torch, antialias={antialias}"] = torch_bicubic(image, scale, antialias)
+    for antialias in (True, False):
+        name = f"torchvision, antialias={antialias}"
+        results[name] = torchvision_bicubic(image, scale, antialias)
+    return results
+
+
 unrounded = np.floor(imresize(hr.astype(float), 1 / 4) + 0.5).clip(0, 255)
-others = {
-    "not rounded in between": unrounded,
-    "Pillow": pillow_bicubic(hr, 1 / 4),
-    "torch, antialias=True": torch_bicubic(hr, 1 / 4, True),
-    "torch, antialias=False": torch_bicubic(hr, 1 / 4, False),
-}
+shrunk = library_results(hr, 1 / 4)
+others = {"not rounded in between": unrounded, **shrunk}
 differences = {name: np.abs(other - lr.astype(float)) for name, other in others.items()}
 pd.DataFrame(
     {
@@ -419,10 +453,53 @@ pd.DataFrame(
 ).round(1)
 
 # %% [markdown]
-# The first three differ by a grey level here and there, which no score notices. The last is
-# another operation under the same name. If the benchmark images are on this computer, the next
-# cell compares `imresize` with the files that MATLAB made (`python -m srlib fetch Set5` loads
-# them, 3 MB).
+# With antialiasing they differ by a grey level or two here and there, which no score notices.
+# Without, it is another operation under the same name.
+#
+# ### Which a is it?
+#
+# No library says in its call which $a$ it uses. But it can be found out: resize with many values
+# of $a$, and take the one that comes nearest.
+#
+# *Predict:* torch uses a = -0.75. Does antialiasing change that?
+
+
+# %%
+def nearest_a(image, scale, result, antialias):
+    """The a with which `imresize` comes nearest to a result, and the mean difference left."""
+    left = {}
+    for a in np.linspace(-1, 0, a_points):
+        own = imresize(image.astype(float), scale, kernel=cubic(a), antialias=antialias)
+        left[a] = np.abs(own.clip(0, 255) - result).mean()
+    a = min(left, key=left.get)
+    return f"{a:.2f} ({left[a]:.2f})"
+
+
+found = {}
+enlarged = library_results(lr, 4)
+for name in shrunk:
+    antialias = not name.endswith("False")
+    found[name] = {
+        "a, shrinking by 4": nearest_a(hr, 1 / 4, shrunk[name], antialias),
+        "a, enlarging by 4": nearest_a(lr, 4, enlarged[name], antialias),
+    }
+same = (enlarged["torchvision, antialias=True"] == enlarged["Pillow"]).mean()
+print(f"torchvision, antialiased, and Pillow agree in {100 * same:.1f} % of the enlarged values")
+pd.DataFrame(found).T
+
+# %% [markdown]
+# In brackets: the mean difference that is left, in grey levels. Rounding to whole levels alone
+# leaves about a quarter.
+#
+# In torch and torchvision the switch that adds antialiasing also changes $a$, from -0.75 to -0.5.
+# It does so when enlarging too, where there is nothing to antialias. The defaults differ as well:
+# `torchvision`'s `resize` antialiases, `torch`'s `interpolate` does not. So two programs that both
+# enlarge "with bicubic" get two pictures.
+#
+# ### Against MATLAB's own files
+#
+# If the benchmark images are on this computer, the next cell compares `imresize` with the files
+# that MATLAB made (`python -m srlib fetch Set5` loads them, 3 MB).
 
 # %%
 if is_cached("Set5/x4"):
@@ -484,7 +561,7 @@ playground
 # ## What you saw
 #
 # - Interpolation is a weighted mean; the kernel turns distances into weights.
-# - Cubic kernels overshoot at edges. That looks crisp and scores best among the simple ones.
+# - Kernels with negative lobes overshoot at edges. That looks crisp, and scores above bilinear.
 # - The parameter a changes the score by tenths of a decibel; the position of the samples, by
 #   whole decibels.
 # - Shrinking needs a kernel stretched by 1 / scale. Without it bicubic loses up to nine tenths
@@ -499,8 +576,9 @@ print(f"samples in the wrong place: {score(shifted, hr, 4)[0] - score(right, hr,
 # %% [markdown]
 # ## Pitfalls
 #
-# - `torch.nn.functional.interpolate(mode="bicubic")` does not antialias unless told to, and then
-#   it changes its parameter a as well. OpenCV never antialiases with `INTER_CUBIC`.
+# - `torch.nn.functional.interpolate(mode="bicubic")` does not antialias unless told to;
+#   torchvision's `resize` does unless told not to. Either changes a along with it. OpenCV never
+#   antialiases with `INTER_CUBIC`.
 # - `align_corners=True` puts corner centres on each other. The picture is then scaled by
 #   (out - 1) / (in - 1), not by the scale you asked for.
 # - MATLAB changed what lies beyond the border: old versions repeat the edge pixel, new ones

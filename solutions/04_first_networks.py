@@ -40,15 +40,15 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from srlib.assets import sample_image, sample_names
-from srlib.classic_models import SRCNN, PlainCNN
 from srlib.data import PatchSampler, load_images, make_pairs
-from srlib.diagrams import draw_chain
 from srlib.environment import by_profile
 from srlib.evaluation import evaluate, upscale
 from srlib.exercises import check
 from srlib.figures import compare, show
+from srlib.figures.diagrams import draw_chain
 from srlib.image import rgb_to_y
 from srlib.layers import DeconvBlock
+from srlib.models import SRCNN, PlainCNN
 from srlib.resample import imresize
 from srlib.training import TrainConfig, train
 from srlib.widgets import Explorer, PhotoPicker

@@ -47,11 +47,11 @@ from tqdm.auto import tqdm
 
 from srlib.assets import sample_image
 from srlib.data import Pair, PatchSampler, load_images, make_pairs
-from srlib.diagrams import draw_chain
 from srlib.environment import by_profile
 from srlib.evaluation import evaluate
 from srlib.exercises import check
 from srlib.figures import compare, show
+from srlib.figures.diagrams import draw_chain
 from srlib.image import to_float, to_uint8
 from srlib.layers import BicubicUpsample
 from srlib.metrics import score

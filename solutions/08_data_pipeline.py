@@ -43,6 +43,9 @@ import torch
 import torch.nn.functional as F
 from torch.utils.data import DataLoader, RandomSampler
 from torch.utils.flop_counter import FlopCounterMode
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+from torchvision.utils import make_grid
 
 from srlib.assets import datasets
 from srlib.data import Pair, PatchSampler, load_images, make_pairs
@@ -57,7 +60,7 @@ from srlib.training import TrainConfig, train
 from srlib.widgets import Explorer
 
 # %% tags=["parameters"]
-gradient_batches = by_profile(ci=3, cpu=30, gpu=200)  # section 1
+gradient_batches = by_profile(ci=3, cpu=50, gpu=200)  # section 1
 gradient_steps = by_profile(ci=1, cpu=60, gpu=60)
 crops_per_photo = by_profile(ci=3, cpu=40, gpu=40)  # section 2
 detail_patches = by_profile(ci=200, cpu=3000, gpu=6000)  # section 4
@@ -78,17 +81,18 @@ workers = os.cpu_count()
 scale, size = 4, 24  # of a patch, in LR pixels
 device = "cuda" if torch.cuda.is_available() else "cpu"
 pairs = make_pairs(load_images("bundled/train"), scale)
-lr_batch, hr_batch = PatchSampler(pairs, scale, batch_size=8, seed=12).sample()
-figure, panels = plt.subplots(2, 8, figsize=(10, 2.8))
-for row, batch, label in zip(panels, (lr_batch, hr_batch), ("LR", "HR")):
-    for axes, patch in zip(row, batch):
-        axes.imshow(patch.permute(1, 2, 0))
-        axes.set(xticks=[], yticks=[])
-    row[0].set_ylabel(f"{label}\n{batch.shape[-1]} x {batch.shape[-1]}")
+lr_batch, hr_batch = PatchSampler(pairs, scale, batch_size=8, seed=165).sample()
+figure, panels = plt.subplots(2, 1, figsize=(10, 2.8), layout="tight")
+for axes, name, batch, padding in zip(panels, ("LR", "HR"), (lr_batch, hr_batch), (1, scale)):
+    grid = make_grid(batch, nrow=8, padding=padding, pad_value=1)  # one picture (3, H, W)
+    axes.imshow(grid.permute(1, 2, 0), interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.set_ylabel(f"{name}\n{batch.shape[-1]} x {batch.shape[-1]}")
+    axes.spines[:].set_visible(False)
 show(
     figure,
-    "Eight pairs of patches: coarse squares above, the same content in fine pixels below. Some "
-    "show texture, some are almost empty.",
+    "Eight pairs of patches: coarse squares above, the same content in fine pixels below. Stones, "
+    "a face and a launch tower have much detail, two patches of a retina nearly none.",
 )
 
 # %% [markdown]
@@ -114,9 +118,16 @@ for name, pixels in (
 #
 # *Predict:* three batches of equally many pixels: 16 patches of 24 x 24, 4 of 48 x 48, one of
 # 96 x 96. Whose gradient is best?
+#
+# The photographs are cut to one size here, so that each counts alike.
 
 # %%
-large = [pair for pair in pairs if min(pair.lr.shape[:2]) >= 96]
+side = 104  # LR pixels: what the patches of 96 find room in
+large = [
+    Pair(pair.name, pair.lr[:side, :side], pair.hr[: scale * side, : scale * side])
+    for pair in pairs
+    if min(pair.lr.shape[:2]) >= side
+]
 torch.manual_seed(0)
 network = SrResNet(scale, channels=8, num_blocks=2, output="linear").to(device)
 beginning = TrainConfig(steps=gradient_steps, progress=False)
@@ -724,51 +735,90 @@ show(
 # %% [markdown]
 # ## 8. Does it arrive in time?
 #
-# The common pipeline is a `Dataset` whose `__getitem__` opens two PNG files, decodes them, cuts one
-# patch out of each and throws the rest away; and a `DataLoader` that runs it in as many worker
-# processes as there are cores.
+# The ordinary pipeline has three parts. A `Dataset` gives one pair of patches: it opens two PNG
+# files, decodes them, cuts one patch out of each and throws the rest away. Transforms cut and turn.
+# A `DataLoader` runs the two in worker processes, as many as there are cores. torchvision brings
+# `decode_image` for the files and `transforms.v2` for the patches.
+#
+# ### LR and HR alike
+#
+# A transform has to flip both images or neither. Those of `v2` take several images at once, and
+# draw once for all of them.
+#
+# *Predict:* the flip below happens with probability 1. Which images does it turn?
+
+# %%
+lr_image, hr_image = (torch.tensor(x).permute(2, 0, 1) for x in (photo.lr, photo.hr))
+flip = v2.RandomHorizontalFlip(p=1)
+for name, kind in (("plain tensors", torch.as_tensor), ("tv_tensors.Image", tv_tensors.Image)):
+    both = kind(lr_image), kind(hr_image)
+    turned = [not torch.equal(before, after) for before, after in zip(both, flip(*both))]
+    print(f"{name}: LR turned {turned[0]}, HR turned {turned[1]}")
+try:
+    v2.RandomCrop(size)(tv_tensors.Image(lr_image), tv_tensors.Image(hr_image))
+except ValueError as error:
+    print("RandomCrop:", error)
+
+# %% [markdown]
+# Of plain tensors `v2` takes the first for the image, and the others for something that is not to
+# be turned. No error: the pair is broken. `tv_tensors.Image` is a tensor that says what it is.
+#
+# `RandomCrop` wants images of one size, and LR and HR have two. So the aligned crop of section 2
+# becomes a transform of its own: `make_params` draws a place once, `transform` is called for each
+# image. `v2` has no transposition either.
 #
 # On Windows and macOS, and from Python 3.14 on under Linux too, workers start without what the
 # notebook has defined and get their code by importing it. A class that was typed into a notebook
-# cannot be imported: the loader fails with an `AttributeError`, or hangs. So the class goes into a
-# file, and works everywhere.
+# cannot be imported: the loader fails with an `AttributeError`, or hangs. So the classes go into a
+# file, and work everywhere.
 
 # %%
 MODULE = """
-import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import Dataset
+from torchvision import tv_tensors
+from torchvision.io import ImageReadMode, decode_image
+from torchvision.transforms import v2
 
 
-class RandomPatches(Dataset):
-    # A random pair of patches of one photograph: uint8, LR (P, P, 3) and HR (sP, sP, 3).
-    def __init__(self, sources, scale, size):
-        self.sources = sources  # (LR, HR) of each photograph: paths of files, or arrays
-        self.scale, self.size = scale, size
+class AlignedCrop(v2.Transform):
+    # One place out of LR (3, H, W) and HR (3, sH, sW); the size counts LR pixels.
+    def __init__(self, size):
+        super().__init__()
+        self.size = size
 
-    def __len__(self):
-        return len(self.sources)
+    def make_params(self, images):
+        height, width = images[0].shape[-2:]  # of LR
+        top, left = (int(torch.randint(n - self.size + 1, ())) for n in (height, width))
+        return {"width": width, "box": (top, left, self.size, self.size)}
 
-    def __getitem__(self, index):
-        lr, hr = (x if isinstance(x, np.ndarray) else decode(x) for x in self.sources[index])
-        top, left = (int(torch.randint(n - self.size + 1, ())) for n in lr.shape[:2])
-        turns, flip = int(torch.randint(4, ())), torch.rand(()) < 0.5
-        place = np.array([top, left, self.size])
-        patches = cut(lr, *place), cut(hr, *place * self.scale)
-        return tuple(np.rot90(x[::-1] if flip else x, turns).copy() for x in patches)
+    def transform(self, image, params):
+        factor = image.shape[-1] // params["width"]  # 1 for LR, s for HR
+        return v2.functional.crop(image, *(factor * n for n in params["box"]))
 """
 
 # %%
 MODULE += """
 
-def decode(path):
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))
+class Transpose(v2.Transform):
+    def transform(self, image, params):
+        return tv_tensors.wrap(image.mT, like=image)
 
 
-def cut(image, top, left, size):
-    return image[top : top + size, left : left + size]
+class RandomPatches(Dataset):
+    # A random pair of patches of one photograph: uint8, LR (3, P, P) and HR (3, sP, sP).
+    def __init__(self, sources, size):
+        self.sources = sources  # (LR, HR) of each photograph: paths of files, or tensors
+        flips = [v2.RandomHorizontalFlip(), v2.RandomVerticalFlip(), v2.RandomApply([Transpose()])]
+        self.views = v2.Compose([AlignedCrop(size), *flips, v2.ToPureTensor()])
+
+    def __len__(self):
+        return len(self.sources)
+
+    def __getitem__(self, index):
+        lr, hr = (x if torch.is_tensor(x) else decode_image(x, ImageReadMode.RGB)
+                  for x in self.sources[index])
+        return self.views(tv_tensors.Image(lr), tv_tensors.Image(hr))
 """
 (Path(folder.name) / "random_patches.py").write_text(MODULE, encoding="utf-8")
 sys.path.insert(0, folder.name)  # the workers get this path too
@@ -788,7 +838,10 @@ paths = [
     tuple(str(Path(folder.name) / kind / f"{pair.name}.png") for kind in ("lr", "hr"))
     for pair in pairs
 ]
-arrays = [(pair.lr, pair.hr) for pair in pairs]
+decoded_pairs = [
+    tuple(torch.tensor(x).permute(2, 0, 1).contiguous() for x in (pair.lr, pair.hr))
+    for pair in pairs
+]
 
 
 def milliseconds(function):
@@ -799,11 +852,11 @@ def milliseconds(function):
     return 1000 * (time.perf_counter() - start) / (2 * len(pairs))
 
 
-from_files, from_arrays = (RandomPatches(x, scale, size) for x in (paths, arrays))
+from_files, from_tensors = (RandomPatches(x, size) for x in (paths, decoded_pairs))
 whole_item = milliseconds(from_files.__getitem__)
-cutting = milliseconds(from_arrays.__getitem__)
+cutting = milliseconds(from_tensors.__getitem__)
 used = len(pairs) * (scale * size) ** 2 / sum(p.hr.shape[0] * p.hr.shape[1] for p in pairs)
-print(f"a pair of patches from files: {whole_item:.1f} ms, from decoded arrays: {cutting:.2f} ms")
+print(f"a pair of patches from files: {whole_item:.1f} ms, from decoded tensors: {cutting:.2f} ms")
 print(f"so reading and decoding take {100 * (1 - cutting / whole_item):.0f} % of the time")
 print(f"of the decoded HR pixels, {100 * used:.1f} % are used")
 
@@ -814,10 +867,12 @@ print(f"of the decoded HR pixels, {100 * used:.1f} % are used")
 # arrive on the device as float32?
 #
 # - the files, through a `DataLoader` with a worker per core;
-# - the same with decoded arrays instead of files: workers cut and pack only;
+# - the same with decoded tensors instead of files: workers cut, turn and pack only;
 # - `PatchSampler`, without workers.
 #
-# Workers work ahead, so their start is not counted: the first batches are thrown away.
+# All three draw a place and one of eight views. They differ in one thing: the `Dataset` draws every
+# photograph alike, the sampler every place. Workers send `uint8`, and it becomes float on the
+# device. They work ahead, so their start is not counted: the first batches are thrown away.
 
 
 # %%
@@ -832,8 +887,9 @@ def loader_batches(dataset):
         prefetch_factor=4,
         pin_memory=device == "cuda",
     )
+    to_float32 = v2.ToDtype(torch.float32, scale=True)
     for pair in loader:
-        yield [x.to(device, non_blocking=True).permute(0, 3, 1, 2).float() / 255 for x in pair]
+        yield [to_float32(x.to(device, non_blocking=True)) for x in pair]
 
 
 def patches_per_second(batches):
@@ -852,15 +908,18 @@ def patches_per_second(batches):
 sampler = PatchSampler(pairs, scale, lr_patch_size=size, batch_size=16, device=device)
 pipelines = {
     "PNG files, DataLoader": loader_batches(from_files),
-    "decoded arrays, DataLoader": loader_batches(from_arrays),
+    "decoded tensors, DataLoader": loader_batches(from_tensors),
     f"PatchSampler on {device}": iter(sampler.sample, None),  # calls it for ever
 }
 rates = {name: patches_per_second(batches) for name, batches in pipelines.items()}
 for batches in pipelines.values():
     if hasattr(batches, "close"):
         batches.close()  # ends the workers
-png_rate, array_rate, sampler_rate = rates.values()
-print(f"{workers} workers; the sampler is {sampler_rate / png_rate:.0f} times as fast as the files")
+png_rate, tensor_rate, sampler_rate = rates.values()
+print(
+    f"{workers} workers; against the files, decoded tensors are {tensor_rate / png_rate:.0f} times "
+    f"as fast and the sampler {sampler_rate / png_rate:.0f} times"
+)
 
 # %%
 figure, axes = plt.subplots(figsize=(9, 2.8))
@@ -870,12 +929,13 @@ axes.invert_yaxis()
 axes.set(xscale="log", xlabel="patches per second (logarithmic)")
 axes.set_xlim(png_rate / 3, 4 * max(rates.values()))
 axes.set_title(f"24 x 24 LR and 96 x 96 HR, batch 16, {workers} cores")
-show(figure, "Three bars: from files by far the slowest, from arrays and from the sampler fast.")
+show(figure, "Three bars: from files by far the slowest, from tensors and from the sampler fast.")
 
 # %% [markdown]
-# Decoding is what costs: without it, workers bring patches fast too. On a CPU that may do as well
-# as the sampler; but those workers take the cores on which the network trains, and every patch
-# still has to travel to the GPU where there is one. The sampler's pixels are there already.
+# Decoding is what costs: without it, workers bring many times more. What is left to them is `v2`'s
+# Python for each single patch; the sampler indexes sixteen at once. And the workers take the cores
+# on which the network trains, and every patch still has to travel to the GPU where there is one.
+# The sampler's pixels are there already.
 #
 # These photographs have about half a megapixel on average. Those of DIV2K have nearly three, and
 # decoding takes that much longer; `make bench` measures it with photographs of that size. The usual
@@ -970,7 +1030,7 @@ print(f"patches per second: {png_rate:,.0f} from files, {sampler_rate:,.0f} from
 # - Flips are exact under a symmetric kernel; what changes one image of a pair only, is no
 #   augmentation.
 # - A split by patch measures memory. Split by photograph, and by scene where there are twins.
-# - Decoding costs nearly all the time of the common pipeline. Decoded once, kept as uint8 and
+# - Decoding costs nearly all the time of the ordinary pipeline. Decoded once, kept as uint8 and
 #   gathered by index, the same patches come many times faster.
 #
 # ## Pitfalls
@@ -978,6 +1038,10 @@ print(f"patches per second: {png_rate:,.0f} from files, {sampler_rate:,.0f} from
 # - **HR sides that are no multiple of the scale.** `modcrop` first. A resize to rounded sides
 #   shrinks by a little more or less than s, and LR pixel k no longer covers HR pixels sk to
 #   sk + s - 1.
+# - **Plain tensors in a `v2` transform**: LR is turned, HR is not, and nothing says so.
+# - **`decode_image`** leaves a photograph on its side that a camera marked as turned, unless told
+#   `apply_exif_orientation=True`. torchvision 0.29 announces that it moves to the package
+#   TorchCodec, where it has the same name.
 # - **A NumPy generator inside a `Dataset`** is copied into every worker: all workers draw the same
 #   places. Draw with `torch`, which seeds each worker by itself.
 # - **JPEG photographs** carry blocks of 8 x 8. Shrinking by 4 hides them in LR, and the network

@@ -52,10 +52,10 @@ from srlib.exercises import check
 from srlib.figures import compare, plot_history, show
 from srlib.metrics import score
 from srlib.models import SrResNet
-from srlib.recipes import PROFILES, photographs
 from srlib.resample import imresize
-from srlib.train_config import schedule
 from srlib.training import LOSSES, TrainConfig, train
+from srlib.training.config import schedule
+from srlib.training.recipes import PROFILES, photographs
 from srlib.widgets import Explorer, LivePlot
 
 # %% tags=["parameters"]
@@ -265,9 +265,9 @@ show(
 # it goes in each.
 #
 # **Muon** (Jordan et al., 2024) takes the running mean of the gradients, as SGD does, and makes
-# all singular values of it nearly equal. The directions stay. `srlib.muon` does it for the kernels
-# between the first and the last one, and leaves all other weights to Adam. Its step is as long as
-# one of Adam's, so that the same learning rates fit (Liu et al., 2025).
+# all singular values of it nearly equal. The directions stay. `srlib.training.muon` does it for
+# the kernels between the first and the last one, and leaves all other weights to Adam. Its step is
+# as long as one of Adam's, so that the same learning rates fit (Liu et al., 2025).
 #
 # The figure follows the gradients of one kernel through a short training, and compares the step
 # that each optimizer would make of them in the end.
@@ -276,7 +276,7 @@ show(
 # its longest?
 
 # %%
-from srlib.muon import orthogonalized
+from srlib.training.muon import orthogonalized
 
 shape = make_model(0).blocks[1].first.weight.shape  # (16, 16, 3, 3)
 mean, square = torch.zeros(shape), torch.zeros(shape)
@@ -809,7 +809,7 @@ print(f"weights only: off by {100 * forgotten:.1f} % of the way that the trainin
 # %% [markdown]
 # ## 7. The class minute
 #
-# Everything together. The recipe stands in `srlib.recipes.PROFILES`; the command line
+# Everything together. The recipe stands in `srlib.training.recipes.PROFILES`; the command line
 # `python -m srlib train` uses the same.
 
 # %%
@@ -838,7 +838,7 @@ print(f"{parameters:,} parameters, {len(recipe_pairs)} images")
 # has it half of what it gains in all?
 
 # %%
-from srlib.checkpoint import load_checkpoint
+from srlib.training.checkpoint import load_checkpoint
 
 photo = sample_image("coffee")[212:340, 296:424]  # (128, 128, 3)
 (photo_pair,) = make_pairs({"coffee": photo}, scale)

@@ -47,7 +47,6 @@ from tqdm.auto import tqdm
 
 # %%
 from srlib.assets import is_cached, sample_image, sample_names
-from srlib.classic_models import PoolingCNN
 from srlib.data import PatchSampler, load_images, make_pairs
 from srlib.environment import by_profile
 from srlib.evaluation import evaluate, published_results, upscale
@@ -56,7 +55,7 @@ from srlib.figures import compare, show, zoom_grid
 from srlib.image import rgb_to_y, to_float
 from srlib.layers import BicubicUpsample, DeconvBlock, ResidualBlock
 from srlib.metrics import psnr, score
-from srlib.models import SrResNet, load_pretrained, pretrained
+from srlib.models import PoolingCNN, SrResNet, load_pretrained, pretrained
 from srlib.resample import imresize
 from srlib.training import TrainConfig, train
 from srlib.widgets import Explorer

@@ -49,8 +49,6 @@ from scipy.optimize import nnls
 from torch import nn
 from tqdm.auto import tqdm
 
-# %%
-from srlib.classic_models import FSRCNN
 from srlib.data import PatchSampler, load_images, make_pairs
 from srlib.environment import by_profile
 from srlib.evaluation import evaluate, upscale
@@ -58,7 +56,9 @@ from srlib.exercises import check
 from srlib.figures import show, zoom_grid
 from srlib.layers import BicubicUpsample
 from srlib.measuring import measure
-from srlib.models import SrResNet, load_pretrained
+
+# %%
+from srlib.models import FSRCNN, SrResNet, load_pretrained
 from srlib.onnx_files import OnnxNetwork, export_onnx
 from srlib.training import TrainConfig, train
 from srlib.widgets import Explorer

@@ -6,6 +6,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 (said before anything that an olde
     sys.exit(f"error: the course needs Python 3.11 or newer, this is {sys.version.split()[0]}")
 
 import argparse
+import functools
 import math
 import os
 import tempfile
@@ -21,12 +22,12 @@ try:
     import pandas as pd
     import torch
 
+    from srlib._train_command import add_parser
     from srlib.data import load_images, make_pairs
     from srlib.evaluation import evaluate, published_results, upscale
     from srlib.image import MAX_PIXELS, read_image, write_image
     from srlib.models import load_pretrained, pretrained
     from srlib.resample import KERNELS, imresize
-    from srlib.train_command import add_parser
 except Exception as error:  # torch or another package is missing or broken: the doctor says what
     _broken: Exception | None = error
 else:
@@ -42,22 +43,12 @@ _FORMATS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line.
+    """Run the command line with `arguments`, by default those of the process.
 
-    Where the library itself cannot be imported, whatever the command, it shows what is wrong with
-    this machine and how to mend it.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Those of the process where not given.
-
-    Returns
-    -------
-    int
-        0 if all went well, 1 if something could not be done; the reason is on standard error.
-        "info" returns 1 if this machine cannot do the course. Wrong usage ends in SystemExit(2),
-        Ctrl-C returns 130.
+    Returns 0 if all went well, 1 if something could not be done, with the reason on standard
+    error, and 130 after Ctrl-C. Wrong usage ends in SystemExit(2). "info" returns 1 if this machine
+    cannot do the course; where the library cannot even be imported, every command does what "info"
+    does.
     """
     if _broken:
         print(f"error: {type(_broken).__name__}: {_broken}", file=sys.stderr)
@@ -68,8 +59,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = lambda message, *rest: print(f"note: {message}", file=sys.stderr)
             return options.run(options) or 0
-    except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (OSError, ValueError, FloatingPointError, MemoryError) as error:
+        print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
@@ -82,25 +73,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    info = commands.add_parser(
-        "info", help="show this machine, the datasets and the methods", description=_info.__doc__
-    )
-    info.set_defaults(run=_info)
+    def add_command(run, name, text):
+        command = commands.add_parser(name, help=text, description=run.__doc__)
+        command.set_defaults(run=run)
+        return command
 
-    fetch = commands.add_parser(
-        "fetch", help="download and verify datasets", description=_fetch.__doc__
-    )
-    fetch.add_argument(
-        "names",
-        nargs="+",
-        metavar="NAME",
-        help=f"{', '.join(assets.datasets())}, or a part such as Set5/x4",
-    )
-    fetch.set_defaults(run=_fetch)
+    add_command(_info, "info", "show this machine, the datasets and the methods")
+    fetch = add_command(_fetch, "fetch", "download and verify datasets")
+    names = f"{', '.join(assets.datasets())}, or a part such as Set5/x4"
+    fetch.add_argument("names", nargs="+", metavar="NAME", help=names)
 
-    enlarge = commands.add_parser(
-        "upscale", help="enlarge a photograph", description=_upscale.__doc__
-    )
+    enlarge = add_command(_upscale, "upscale", "enlarge a photograph")
     enlarge.add_argument("photo", type=Path, help="the file to enlarge")
     enlarge.add_argument(
         "out", type=Path, help="the file to write: .png, .tif, .webp, .bmp (lossless) or .jpg"
@@ -116,32 +99,25 @@ def _parser() -> argparse.ArgumentParser:
         f"ones need less memory and more time, the picture is the same (default: {_TILE})",
     )
     enlarge.add_argument("--force", action="store_true", help="replace OUT where it exists")
-    enlarge.set_defaults(run=_upscale)
+    enlarge.set_defaults(progress=True)
 
-    evaluation = commands.add_parser(
-        "evaluate", help="score a method on a benchmark", description=_evaluate.__doc__
-    )
-    evaluation.add_argument(
+    score = add_command(_evaluate, "evaluate", "score a method on a benchmark")
+    score.add_argument(
         "--data",
         default="Set5",
         help="a benchmark (Set5, Set14, BSD100, Urban100), 'bundled/test', or a folder of "
         "originals (default: Set5)",
     )
-    evaluation.add_argument(
-        "--scale", type=int, help="2, 3, 4, ... (default: the network's, else 4)"
-    )
-    evaluation.add_argument(
+    score.add_argument("--scale", type=int, help="2, 3, 4, ... (default: the network's, else 4)")
+    score.add_argument(
         "--grey",
         choices=("as_rgb", "as_grey"),
         default="as_rgb",
         help="how grey files count; papers differ (default: as_rgb)",
     )
-    evaluation.add_argument("--csv", type=Path, help="also write the table to this file")
-    evaluation.set_defaults(run=_evaluate)
-
-    add_parser(commands)
-
-    for command in (enlarge, evaluation):
+    score.add_argument("--csv", type=Path, help="also write the table to this file")
+    score.set_defaults(progress=False, tile=_TILE)
+    for command in (enlarge, score):
         command.add_argument(
             "--method",
             metavar="NAME",
@@ -154,14 +130,12 @@ def _parser() -> argparse.ArgumentParser:
             help="self-ensemble: the mean over the image turned and mirrored in 8 ways, 8 times "
             "as slow; scores with it must say so",
         )
+    add_parser(commands)
     return parser
 
 
 def _info(options) -> int:
-    """Show datasets and methods, and say whether this machine can do the course.
-
-    Each problem comes with its remedy. The exit code is 1 if one of them stops the course, else 0.
-    """
+    """Show datasets, methods, and what on this machine stops the course (exit code 1), if any."""
     print("Datasets (python -m srlib fetch NAME)")
     for name, info in assets.datasets().items():
         line = f"  {name:9} {info.files:4} files {info.bytes / 1e6:7.1f} MB  {info.use:9}  "
@@ -183,40 +157,36 @@ def _examine() -> int:
 
 
 def _fetch(options) -> None:
-    """Download datasets into the cache and verify every file by its SHA-256.
-
-    What is there already is verified and not loaded again. The folder is SRLIB_DATA where that
-    variable is set.
-    """
+    """Download datasets, verify every file by its SHA-256; the folder is SRLIB_DATA where set."""
     for name in options.names:
         print(f"{name}: {assets.fetch(name)}")
 
 
 def _method(options):
-    """Return the name of the method that is asked for, the network if it is one, and the scale."""
+    """Return the method's name, the function that enlarges by it, and the scale."""
     scale = 4 if options.scale is None else options.scale
     name = options.method or f"srresnet_x{scale:g}"
     if name in KERNELS:
         if options.ensemble:
             raise ValueError(f"--ensemble is for networks, got --method {name}")
-        return name, None, scale
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    if name.endswith(".safetensors"):
-        network = load_pretrained(name)
-        if options.scale not in (None, network.scale):
-            raise ValueError(f"{name} enlarges by {network.scale}, got --scale {scale:g}")
-        return name, network.to(device), network.scale
-    scales = pretrained()["scale"]
-    if options.method and name not in scales:
-        known = ", ".join([*scales.index, *KERNELS])
-        raise ValueError(f"--method must be one of {known}, got {name!r}")
-    if name not in scales or options.scale not in (None, scales[name]):
-        raise ValueError(
-            f"{options.method or 'A network'} cannot enlarge by {scale:g}; the networks are "
-            f"{', '.join(f'{network} (by {own})' for network, own in scales.items())}; "
-            f"for any --scale there is --method {', '.join(KERNELS)}"
-        )
-    return name, load_pretrained(name).to(device), int(scales[name])
+        return name, functools.partial(imresize, scale=scale, kernel=name), scale
+    if not name.endswith(".safetensors"):
+        scales = pretrained()["scale"]
+        if options.method and name not in scales:
+            known = ", ".join([*scales.index, *KERNELS])
+            raise ValueError(f"--method must be one of {known}, got {name!r}")
+        if name not in scales or options.scale not in (None, scales[name]):
+            raise ValueError(
+                f"{options.method or 'A network'} cannot enlarge by {scale:g}; the networks are "
+                f"{', '.join(f'{network} (by {own})' for network, own in scales.items())}; "
+                f"for any --scale there is --method {', '.join(KERNELS)}"
+            )
+    network = load_pretrained(name)
+    if options.scale not in (None, network.scale):
+        raise ValueError(f"{name} enlarges by {network.scale}, got --scale {scale:g}")
+    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    settings = {key: getattr(options, key) for key in ("tile", "ensemble", "progress")}
+    return name, functools.partial(upscale, network, **settings), network.scale
 
 
 def _upscale(options) -> None:
@@ -230,7 +200,7 @@ def _upscale(options) -> None:
     if not options.out.resolve().parent.is_dir():
         raise ValueError(f"the folder {options.out.parent} does not exist")
     _check_writable(options.out)
-    name, network, scale = _method(options)
+    name, enlarge, scale = _method(options)
     image = read_image(options.photo)
     height, width = image.shape[:2]
     if height * width * scale**2 > MAX_PIXELS:
@@ -239,38 +209,27 @@ def _upscale(options) -> None:
             "choose a smaller --scale"
         )
     print(f"{options.photo}: {width} x {height}, enlarging by {scale:g} ({name})")
-    if network is None:
-        result = imresize(image, scale, kernel=name)
-    else:
-        result = upscale(
-            network, image, tile=options.tile, ensemble=options.ensemble, progress=True
-        )
+    result = enlarge(image)
     write_image(options.out, result)
     print(f"{options.out}: {result.shape[1]} x {result.shape[0]}")
 
 
 def _check_writable(path):
-    """Write a pixel beside `path`, so that no work is lost to a wrong ending or a closed folder."""
+    """Write one pixel beside `path`: a wrong ending or a read-only folder fails now, not later."""
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".") as folder:
         write_image(Path(folder, path.name), np.zeros((1, 1, 3), np.uint8))
 
 
 def _evaluate(options) -> None:
-    """Score a method: low-resolution images by MATLAB's bicubic, PSNR and SSIM on luma.
+    """Score a method on LR images made by MATLAB's bicubic: PSNR and SSIM on luma, per image.
 
-    The border of as many pixels as the scale does not count. The table has a row per image.
-    Beneath it stands what papers report for the benchmark, with the method and bicubic
-    interpolation as they score here.
+    A border of as many pixels as the scale does not count. Below stand the results that papers
+    report for the benchmark, with this method and bicubic interpolation among them.
     """
-    name, network, scale = _method(options)
+    name, enlarge, scale = _method(options)
     images = load_images(options.data, scale, grey=options.grey)
     pairs = make_pairs(images, scale)
-    if network is None:
-        table = evaluate(lambda lr: imresize(lr, scale, kernel=name), pairs, scale)
-    else:
-        table = evaluate(
-            lambda lr: upscale(network, lr, tile=_TILE, ensemble=options.ensemble), pairs, scale
-        )
+    table = evaluate(enlarge, pairs, scale)
     title = f"{name} with self-ensemble" if options.ensemble else name
     print(f"{title}, x{scale} on {options.data}, grey images {options.grey}")
     print(table.to_string(formatters=_FORMATS))

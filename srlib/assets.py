@@ -1,10 +1,8 @@
-"""Find every photograph and dataset of the course: bundled, cached or downloaded, and verified.
+"""Photographs and datasets of the course: bundled, cached or downloaded, and verified.
 
-`sample_image` loads the photographs that travel inside scikit-image, without a network. `fetch`
-hands out a dataset whose files all have the SHA-256 that ``data/registry.csv`` states. It keeps
-them in the cache: the folder named by the environment variable ``SRLIB_DATA``, else
-``data/cache`` of a clone, else the user's cache folder. In there the files are named as in the
-registry, so any folder of that layout will do, also one that cannot be written.
+The cache is the folder named by the environment variable ``SRLIB_DATA``, else ``data/cache`` of a
+clone, else the user's cache folder. Files in it are named as in ``data/registry.csv``, which has
+their SHA-256: any folder of that layout will do, also a read-only one.
 """
 
 import csv
@@ -16,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from srlib.download import RemoteFile, obtain
+from srlib._download import RemoteFile, obtain
 
 __all__ = ["data_file", "datasets", "fetch", "is_cached", "sample_image", "sample_names"]
 
@@ -48,15 +46,8 @@ class DatasetInfo:
 
 
 def sample_names(split: str | None = None) -> tuple[str, ...]:
-    """Return the names of the bundled photographs; see `sample_image`.
+    """Return the names of the bundled photographs: "train", "test" (never train on it), or all.
 
-    Parameters
-    ----------
-    split : {"train", "test"}, optional
-        "test" holds the pictures that figures and demos show; never train on them. All if None.
-
-    Examples
-    --------
     >>> sample_names("test")
     ('brick', 'camera', 'chelsea', 'coffee', 'coins', 'page')
     """
@@ -68,10 +59,10 @@ def sample_names(split: str | None = None) -> tuple[str, ...]:
 
 
 def sample_image(name: str):
-    """Load a photograph that travels inside scikit-image: uint8 (H, W, 3), RGB, a fresh copy.
+    """Load one of `sample_names` from scikit-image: uint8 (H, W, 3), RGB, a fresh copy.
 
-    `name` is one of `sample_names` (ValueError otherwise). "motorcycle_left" and
-    "motorcycle_right" are a stereo pair. Grey photographs get three equal channels.
+    "motorcycle_left" and "motorcycle_right" are a stereo pair; grey photographs get three equal
+    channels.
     """
     if name not in sample_names():
         raise ValueError(_unknown("photograph", name, sample_names()))
@@ -87,7 +78,7 @@ def sample_image(name: str):
 
 
 def datasets() -> dict[str, DatasetInfo]:
-    """Describe the datasets that `fetch` knows, by name: size, licence, origin and use."""
+    """Return the datasets that `fetch` knows, by name."""
     return {
         name: DatasetInfo(
             files=len(files := _select(name)), bytes=sum(file.bytes for file in files), **described
@@ -97,41 +88,19 @@ def datasets() -> dict[str, DatasetInfo]:
 
 
 def data_file(relative: str) -> Path:
-    """Return the path of a data file of the course, such as "registry.csv".
-
-    FileNotFoundError if neither the clone nor the installed package has it.
-    """
+    """Return the path of a data file of the course, such as "registry.csv"."""
     if not (_DATA / relative).exists():
         raise FileNotFoundError(f"no such file in {_DATA}, got {relative!r}")
     return _DATA / relative
 
 
 def fetch(name: str, *, progress: bool = True) -> Path:
-    """Return the folder of a dataset, after downloading what is missing and verifying all of it.
+    """Return the folder of a dataset; download what is missing and verify every file, every time.
 
-    The hashes are checked on every call. Any number of processes may share one cache: one of
-    them downloads. The zips of DIV2K are unpacked and deleted; "DIV2K/DIV2K_valid_HR" is a folder
-    with the images directly in it.
-
-    Parameters
-    ----------
-    name : str
-        One of `datasets`, or a part: "Set5/x4", "BSDS500/train", "DIV2K/DIV2K_valid_HR".
-    progress : bool
-        Show a progress bar while downloading.
-
-    Raises
-    ------
-    ValueError
-        If there is no such dataset or part.
-    srlib.download.FetchError
-        An OSError: a file cannot be downloaded or has another hash, a zip is unsafe, or the cache
-        cannot be written. No half file stays in the dataset's folder.
-
-    Warns
-    -----
-    UserWarning
-        If a cached file had other content and was downloaded again.
+    `name` is one of `datasets`, or a part: "Set5/x4", "BSDS500/train", "DIV2K/DIV2K_valid_HR" (the
+    zips of DIV2K are unpacked and deleted). Any number of processes may share a cache: one of them
+    downloads. `srlib._download.FetchError`, an OSError, if that fails; it leaves no half file.
+    Warns if a cached file was altered and was downloaded again.
     """
     files, root = _select(name), cache_root()
     obtain(files, root, progress=progress)
@@ -139,10 +108,7 @@ def fetch(name: str, *, progress: bool = True) -> Path:
 
 
 def is_cached(name: str) -> bool:
-    """Tell whether `fetch` would find every file of `name` here, without a network.
-
-    Looks at names and sizes only. ValueError as for `fetch`.
-    """
+    """Tell whether `fetch` would need no network, by names and sizes of the files only."""
     root = cache_root()
     # os.path, because a folder that may not be entered is no error here.
     return all(
@@ -156,7 +122,10 @@ def is_cached(name: str) -> bool:
 def cache_root() -> Path:
     """Return the folder in which `fetch` keeps its files; it need not exist."""
     if folder := os.environ.get("SRLIB_DATA"):
-        return Path(folder).expanduser().absolute()
+        try:
+            return Path(folder).expanduser().absolute()
+        except RuntimeError as error:
+            raise ValueError(f"SRLIB_DATA must be a folder, got {folder!r}: {error}") from error
     if _IN_CLONE:
         return _DATA / "cache"
     import pooch

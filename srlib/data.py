@@ -1,4 +1,4 @@
-"""From files to pairs of low-resolution and high-resolution images, and to patches of them."""
+"""Load images, make pairs of low and high resolution, and draw patches of them."""
 
 import itertools
 import math
@@ -11,30 +11,23 @@ import numpy as np
 import torch
 
 from srlib import assets
-from srlib.checks import check_count
+from srlib._arguments import check_count
 from srlib.image import read_image
 from srlib.resample import imresize, modcrop
 
 __all__ = ["Pair", "PatchSampler", "add_shrunk", "load_images", "make_pairs"]
 
-# The same photograph as img_005 of Set5, there at 71 % of the size: whoever trains on it, trains on
-# the benchmark.
+# img_005 of Set5 is this photograph at 71 % of the size: training on it is training on the test.
 _BENCHMARK_TWINS = {("BSDS500", "train", "302003.jpg")}
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
 _COLOUR_ORDERS = list(itertools.permutations(range(3)))
 
 
 class Pair(NamedTuple):
-    """An original and what is left of it at low resolution.
+    """An original image and the same at low resolution, with the name for tables.
 
-    Attributes
-    ----------
-    name : str
-        What the image is called in tables.
-    lr : ndarray
-        uint8, shape (H / scale, W / scale, 3).
-    hr : ndarray
-        uint8, shape (H, W, 3), or (H, W) for a grey image loaded "as_grey".
+    `hr` is uint8 (H, W, 3), or (H, W) for a grey image loaded "as_grey"; `lr` is uint8
+    (H / scale, W / scale, 3).
     """
 
     name: str
@@ -51,26 +44,20 @@ def load_images(
     ----------
     source : str or path
         - "bundled", "bundled/train" or "bundled/test": photographs inside scikit-image;
-        - the name of a dataset (see ``python -m srlib info``), fetched where it is not there;
+        - the name of a dataset (see ``python -m srlib info``), downloaded if it is not there yet;
         - a folder: its image files, not those of its subfolders.
 
-        Of BSDS500/train one is left out: 302003.jpg is img_005 of Set5 at another size.
+        302003.jpg of BSDS500/train is left out: it is img_005 of Set5 at another size.
     scale : int, optional
-        2, 3 or 4: which originals of a benchmark (Set5, Set14, BSD100, Urban100) are meant.
-        They are cut to multiples of the scale, so they differ.
+        2, 3 or 4. A benchmark (Set5, Set14, BSD100, Urban100) needs it, because its originals are
+        cut to multiples of the scale.
     grey : {"as_rgb", "as_grey"}
         See `srlib.image.read_image`. "as_rgb" is what most papers since 2017 do.
 
     Returns
     -------
     dict
-        Name to uint8 image (H, W, 3), in the order of the names.
-
-    Raises
-    ------
-    ValueError
-        If `source` is no folder and no known name, if it holds no images, or if a benchmark
-        is asked for without a scale.
+        Name to uint8 image (H, W, 3), sorted by name.
     """
     if str(source).split("/")[0] == "bundled":
         _, _, split = str(source).partition("/")
@@ -106,29 +93,15 @@ def _fetch(source: str, scale: int | None) -> Path:
 def add_shrunk(
     images: dict[str, np.ndarray], factors: Sequence[float], smallest_side: int = 1
 ) -> dict[str, np.ndarray]:
-    """Add what photographs look like shrunk: more to train on, with finer detail and less noise.
+    """Add shrunk copies of images, uint8, by factors between 0 and 1, named like "boat x0.8".
 
-    Dong, Loy, Tang, "Accelerating the super-resolution convolutional neural network", ECCV,
-    2016, shrink by 0.9, 0.8, 0.7 and 0.6.
+    They have finer detail and less noise to train on. Copies with a side shorter than
+    `smallest_side` pixels are left out.
 
-    Parameters
+    References
     ----------
-    images : dict
-        Name to uint8 image (H, W, 3) or (H, W).
-    factors : sequence of float
-        Between 0 and 1.
-    smallest_side : int
-        Copies that have a shorter side, in pixels, are left out.
-
-    Returns
-    -------
-    dict
-        `images`, and behind them the copies, named like "boat x0.8".
-
-    Raises
-    ------
-    ValueError
-        If a factor is not between 0 and 1.
+    C. Dong, C. C. Loy, X. Tang, "Accelerating the super-resolution convolutional neural network",
+    ECCV, 2016: they shrink by 0.9, 0.8, 0.7 and 0.6.
     """
     if bad := [factor for factor in factors if not 0 < factor < 1]:
         raise ValueError(f"factors must be between 0 and 1, got {bad[0]!r}")
@@ -144,29 +117,14 @@ def add_shrunk(
 def make_pairs(images: dict[str, np.ndarray], scale: int) -> list[Pair]:
     """Make low-resolution images with MATLAB's bicubic resize, as all tables of the field do.
 
-    Parameters
-    ----------
-    images : dict
-        Name to uint8 image (H, W, 3) or (H, W). Sides that are not multiples of `scale` are
-        cut at the right and at the bottom.
-    scale : int
-        At least 1.
-
-    Returns
-    -------
-    list of Pair
-        In the order of `images`.
-
-    Raises
-    ------
-    ValueError
-        If `scale` is not a positive whole number or an image is smaller than it.
+    `images` maps names to uint8 images, (H, W, 3) or (H, W). They are cut at the right and at the
+    bottom to sides that are multiples of `scale`, a whole number of at least 1.
     """
     pairs = []
     for name, image in images.items():
         hr = modcrop(image, scale)
         lr = imresize(hr, 1 / scale)
-        if lr.ndim == 2:  # networks take RGB, whatever the score looks at
+        if lr.ndim == 2:  # networks always take RGB
             lr = np.repeat(lr[..., None], 3, axis=2)
         pairs.append(Pair(name, lr, hr))
     return pairs
@@ -175,34 +133,26 @@ def make_pairs(images: dict[str, np.ndarray], scale: int) -> list[Pair]:
 class PatchSampler:
     """Draw batches of aligned random patches from images that stay on the device.
 
-    The decoded images live there as uint8, in one long row of pixels. A batch is a table of
-    indices into that row: no files are opened, no processes started. The LR patch is cut from
-    the LR image, so it equals what a camera would have seen, borders of the patch included.
+    The decoded images are kept there as uint8, in one long row of pixels, and a batch is gathered
+    from that row by indices: no file is opened and no process started. LR patches are cut out of
+    the LR image; shrinking an HR patch would give other pixels at its border.
 
     Parameters
     ----------
     pairs : list of Pair
-        See `make_pairs`; colour only.
-    scale : int
-        The factor between LR and HR.
+        In colour, see `make_pairs`.
     lr_patch_size : int
         Side of a patch, in LR pixels.
     batch_size : int
-        Patches a batch.
+        Patches in a batch.
     augment : bool
-        Turn and flip each patch at random: eight ways.
+        Rotate and flip each patch at random, in eight ways.
     permute_colours : bool
-        Put red, green and blue into a random order: six ways.
+        Put red, green and blue in a random order.
     seed : int
-        Of the random numbers. The same seed gives the same patches on every device.
+        The same seed gives the same patches on every device.
     device : str or torch.device
-        Where images and patches are.
-
-    Raises
-    ------
-    ValueError
-        If there are no pairs, one is not aligned or grey, an LR image is smaller than a patch, or
-        a size is not a positive whole number.
+        Where the images are kept and the patches made.
     """
 
     def __init__(
@@ -247,11 +197,11 @@ class PatchSampler:
     def sample(self, process: int = 0, processes: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw a batch: float32 LR (N, 3, P, P) and HR (N, 3, s * P, s * P), both in 0..1.
 
-        Of `processes` that train together, each calls this with its number and gets its part of
-        the batch that one process would draw with a `batch_size` so many times larger.
+        Where several `processes` train together, each passes its number and gets its part of one
+        large batch, of `processes` times `batch_size` patches.
         """
         count, random = self.batch_size * processes, self._generator
-        weights = self._choices.prod(dim=1).double()  # every place of every image alike
+        weights = self._choices.prod(dim=1).double()  # every place of every image is as likely
         image = torch.multinomial(weights, count, replacement=True, generator=random)
         corner = torch.rand(count, 2, generator=random, dtype=torch.float64)
         corner = (corner * self._choices[image]).long()  # (N, 2)
@@ -267,11 +217,11 @@ class PatchSampler:
         )
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return where the sequence of random patches stands."""
+        """Return the state of the random numbers."""
         return {"generator": self._generator.get_state()}
 
     def load_state_dict(self, state: dict[str, torch.Tensor]) -> None:
-        """Go on where the sampler stood that `state` is of."""
+        """Continue where the sampler that `state` comes from stopped."""
         self._generator.set_state(state["generator"])
 
     def _gather(self, pixels, factor, plan):
@@ -295,9 +245,9 @@ class PatchSampler:
 
 
 def _pack(images):
-    """Images, uint8 (H, W, 3), to their pixels one behind the other, an int32 each.
+    """Put the pixels of images, uint8 (H, W, 3), in one row, each pixel as an int32.
 
-    Red, green, blue and a byte that is not used: a gather of whole words is four times faster.
+    The fourth byte is unused: gathering whole words is four times faster than gathering bytes.
     """
     pixels = np.concatenate([image.reshape(-1, 3) for image in images])
     rgbx = np.ascontiguousarray(np.pad(pixels, ((0, 0), (0, 1))))

@@ -1,7 +1,4 @@
-"""What this machine is, and how much work a notebook should do on it.
-
-Torch is imported where it is asked, because `srlib.doctor` has to work without it.
-"""
+"""What this machine is, and how much a notebook should compute on it."""
 
 import os
 import shutil
@@ -9,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["active_profile", "by_profile", "describe", "memory", "nvidia_gpu"]
+__all__ = ["active_profile", "by_profile", "hardware", "memory", "nvidia_gpu"]
 
 _PROFILES = ("ci", "cpu", "gpu")
 _OWN_CGROUPS, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
@@ -18,15 +15,9 @@ _OWN_CGROUPS, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 def active_profile() -> str:
     """Return how much a notebook does: "ci" (seconds), "cpu" (a laptop) or "gpu" (full size).
 
-    The environment variable ``SRLIB_PROFILE`` decides; without it "gpu" where CUDA works,
-    else "cpu".
-
-    Raises
-    ------
-    ValueError
-        If ``SRLIB_PROFILE`` holds anything else.
+    ``SRLIB_PROFILE`` decides; without it "gpu" where CUDA works, else "cpu".
     """
-    import torch
+    import torch  # here, because `srlib.doctor` works without it
 
     profile = os.environ.get("SRLIB_PROFILE") or ("gpu" if torch.cuda.is_available() else "cpu")
     if profile not in _PROFILES:
@@ -35,12 +26,12 @@ def active_profile() -> str:
 
 
 def by_profile(*, ci, cpu, gpu):
-    """Return the value for the active profile; see `active_profile`."""
+    """Return the value for the `active_profile`."""
     return {"ci": ci, "cpu": cpu, "gpu": gpu}[active_profile()]
 
 
-def describe() -> dict[str, str]:
-    """Describe what computes here: the processor ("CPU") and the "GPU", a line for each."""
+def hardware() -> dict[str, str]:
+    """Return a line for the processor ("CPU") and one for the "GPU"."""
     import torch
 
     gpu = "none that torch can use"
@@ -52,10 +43,7 @@ def describe() -> dict[str, str]:
 
 
 def memory() -> tuple[int, int]:
-    """Return (total, free) bytes of main memory that this process may use.
-
-    The limits of a container count, which the system's own numbers leave out.
-    """
+    """Return (total, free) bytes of main memory for this process; limits of a container count."""
     import psutil
 
     system = psutil.virtual_memory()

@@ -1,4 +1,4 @@
-"""Runs an upscaler over a benchmark and reports."""
+"""Enlarge images with a network, and score an upscaler on a benchmark."""
 
 import itertools
 from collections.abc import Callable, Iterable
@@ -10,19 +10,19 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from srlib import assets
-from srlib.checks import check_count
+from srlib._arguments import check_count
+from srlib._fixed_order import FixedOrder
 from srlib.data import Pair
-from srlib.fixed_order import FixedOrder
-from srlib.image import to_float, to_uint8
+from srlib.image import check_image, to_float, to_uint8
 from srlib.measuring import receptive_field
 from srlib.metrics import EvalProtocol, score
 
 __all__ = ["evaluate", "published_results", "upscale"]
 
-# Whether to swap rows and columns, then to reverse rows, columns. The first leaves all as it is.
+# Swap rows and columns? Then reverse the rows, the columns? The first does none of these.
 _TURNS = tuple(itertools.product((False, True), repeat=3))
-# With one thread, torch convolves inputs of up to 20 480 numbers by another algorithm, which
-# rounds otherwise. No window has fewer pixels than this squared, if the image has as many.
+# With one thread, torch convolves inputs of up to 20 480 numbers by another algorithm, with another
+# rounding. So windows have at least this number of pixels squared, if the image has as many.
 _LEAST = 144
 
 
@@ -39,20 +39,20 @@ def upscale(
     Parameters
     ----------
     model : nn.Module
-        Takes (1, 3, H, W) in 0..1. Its mode is as before afterwards.
+        Takes (1, 3, H, W) in 0..1. It returns to its mode afterwards.
     image : ndarray
         uint8, shape (H, W, 3).
     tile : int, optional
-        Side of a tile in LR pixels; in one piece by default. Around a tile the network sees as
-        far as its `srlib.measuring.receptive_field`, so that the picture is the same, and needs
-        memory for a tile and that margin only. Exact on a CPU; on a GPU, or for a compiled
-        network, the size of an input decides on the order of some sums, and now and then a sample
-        differs by one level.
+        Side of a tile in LR pixels; by default the image is enlarged in one piece. Tiles get a
+        margin as wide as the network's `srlib.measuring.receptive_field`, so the result is the
+        same, with memory for one tile and its margin only. Exact on a CPU. On a GPU, or with a
+        compiled network, the order of some sums depends on the size of the input, and now and
+        then a value differs by one level.
     ensemble : bool
-        Self-ensemble: the mean of the outputs for the image turned and mirrored in all 8 ways,
-        before rounding, at 8 times the work. Scores made with it must say so.
+        Self-ensemble: the mean of the outputs, before rounding, for the image rotated and flipped
+        in all 8 ways, at 8 times the work. Say so beside a score that is made with it.
     progress : bool
-        Show a progress bar where there are several tiles.
+        Show a progress bar if there are several tiles.
 
     Returns
     -------
@@ -62,8 +62,7 @@ def upscale(
     Raises
     ------
     ValueError
-        If the image has another shape or type, `tile` is no whole number >= 1, or the output
-        holds NaN; if there are several tiles and the network has no bounded receptive field.
+        If there are several tiles and the network has no bounded receptive field.
 
     References
     ----------
@@ -87,7 +86,7 @@ def upscale(
 
 
 def _run_tiles(model, image, tile, turns, progress):
-    to_float(image[:1])  # refuses what is no image
+    check_image(image)
     radius, grid = receptive_field(model)
     rows, columns = (
         [(start, min(start + tile, length)) for start in range(0, length, tile)]
@@ -107,7 +106,7 @@ def _run_tiles(model, image, tile, turns, progress):
 def _run(model, image, spans, turns, radius=0, grid=1):
     """Mean of a network's outputs over turned images, (1, 3, s*H, s*W), for a box of the image.
 
-    The box is given by its rows and columns, (start, stop) each.
+    `spans` are the (start, stop) of the box's rows and of its columns.
     """
     parameter = next(model.parameters())
     total = 0
@@ -135,7 +134,7 @@ def _run(model, image, spans, turns, radius=0, grid=1):
 
 
 def _window(span, size, other, radius, grid):
-    """Return what the network must see of a side of `size` pixels to make a span of the output."""
+    """Return the part of a side of `size` pixels that a span of the output depends on."""
     first, last = max(0, span[0] - radius), min(size, span[1] + radius)
     least = max(_LEAST, _LEAST**2 // other)
     first = max(0, min(first, last - least))
@@ -151,34 +150,22 @@ def evaluate(
     protocol: EvalProtocol = EvalProtocol(),  # noqa: B008
     progress: bool = True,
 ) -> pd.DataFrame:
-    """Score an upscaler on pairs of images.
+    """Score an upscaler on pairs of images with `srlib.metrics.score`.
 
     Parameters
     ----------
     upscaler : nn.Module or callable
         A network, see `upscale`, or a function that takes an LR image, uint8 (H, W, 3), and
-        returns the SR image, (scale*H, scale*W, 3) in 0..255, uint8 or floating point. For
-        instance ``lambda lr: imresize(lr, 4)``.
+        returns the SR image, (scale*H, scale*W, 3) in 0..255, uint8 or floating point, such as
+        ``lambda lr: imresize(lr, 4)``.
     pairs : iterable of Pair
         See `srlib.data.make_pairs`.
-    scale : float
-        The factor between LR and HR.
-    protocol : EvalProtocol
-        See `srlib.metrics.score`.
-    progress : bool
-        Show a progress bar.
 
     Returns
     -------
     DataFrame
-        Columns ``psnr_db`` and ``ssim``; a row for each image and "mean" as the last. The mean
-        is over the images' scores, not over pooled pixels.
-
-    Raises
-    ------
-    ValueError
-        If there are no pairs, or the upscaler's output does not fit its original; the message
-        names the image.
+        Columns ``psnr_db`` and ``ssim``; a row for each image, and as the last one "mean": the
+        mean of the images' scores, not of their pixels.
     """
     pairs = list(pairs)
     if not pairs:
@@ -197,23 +184,10 @@ def evaluate(
 
 
 def published_results(scale: int | None = None) -> pd.DataFrame:
-    """Scores that papers report, by the protocol of `srlib.metrics.EvalProtocol`.
+    """Scores that papers report, by the default protocol of `srlib.metrics`, for one scale or all.
 
-    Parameters
-    ----------
-    scale : int, optional
-        Only the rows of this scale.
-
-    Returns
-    -------
-    DataFrame
-        Columns network, scale, parameters (of the x4 network), dataset, psnr_db, ssim,
-        trained_on, source, note.
-
-    Raises
-    ------
-    ValueError
-        If there are no rows for `scale`.
+    The DataFrame has the columns network, scale, parameters (of the x4 network), dataset, psnr_db,
+    ssim, trained_on, source and note.
     """
     table = pd.read_csv(assets.data_file("published_results.csv"))
     if scale is not None:

@@ -1,6 +1,6 @@
-"""Pixels between files, tensors and luma.
+"""Read and write images; convert between images, tensors and luma.
 
-Three forms of a picture are used in this course, and each function says which one it takes:
+A picture has three forms in this course, and each function says which one it takes:
 
 - *image*: ``uint8`` NumPy array of shape (H, W, 3), RGB, 0..255. What files hold and people see.
 - *tensor*: ``float32`` torch tensor of shape (N, 3, H, W), RGB, 0..1. What networks work on.
@@ -9,7 +9,6 @@ Three forms of a picture are used in this course, and each function says which o
 
 import io
 import os
-import tempfile
 import warnings
 from pathlib import Path
 from typing import BinaryIO
@@ -18,13 +17,22 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-__all__ = ["read_image", "rgb_to_y", "to_float", "to_uint8", "write_image"]
+from srlib._atomic import atomic_write
 
-# Pillow's own limit for "this must be an attack": 2 * 89 478 485 pixels, 512 MiB as RGB.
+__all__ = [
+    "MAX_PIXELS",
+    "check_image",
+    "read_image",
+    "rgb_to_y",
+    "to_float",
+    "to_uint8",
+    "write_image",
+]
+
+#: Larger images are refused. It is Pillow's own limit against attacks, 512 MiB as RGB.
 MAX_PIXELS = 178_956_970
 
-# Luma weights of BT.601 for R, G, B. "studio" is MATLAB's rgb2ycbcr: black is 16, white is 235.
-# Integers, so that a grey pixel's luma is exact: 16 + 219 * grey / 255.
+# Luma weights of BT.601 for R, G, B. The studio weights of MATLAB's rgb2ycbcr add up to 219 / 255.
 _STUDIO_WEIGHTS = (65.481 / 255, 128.553 / 255, 24.966 / 255)
 _FULL_WEIGHTS = (0.299, 0.587, 0.114)
 
@@ -42,18 +50,17 @@ _SAVE_OPTIONS = {
 def read_image(source: str | os.PathLike | bytes | BinaryIO, *, grey: str = "as_rgb") -> np.ndarray:
     """Read any photograph as 8-bit RGB, turned the way it is meant to be seen.
 
-    Grey and palette images become RGB, the EXIF orientation is applied. What loses something
-    is done and said with a `UserWarning`: transparency is blended onto white, 16 bits become 8,
-    CMYK is converted, of several frames the first is read. Colour profiles are ignored, as the
-    field's benchmarks do.
+    Grey and palette images become RGB, and the EXIF orientation is applied. A `UserWarning` says
+    what is lost: transparency is blended onto white, 16 bits become 8, CMYK is converted, only
+    the first of several frames is read. Colour profiles are ignored, as in the field's benchmarks.
 
     Parameters
     ----------
     source : path, bytes or binary file
         An image in any format that Pillow reads (PNG, JPEG, WebP, TIFF, BMP, GIF, ...).
     grey : {"as_rgb", "as_grey"}
-        Whether a file with one grey channel becomes three equal channels or stays one. The
-        scores of the two differ, see `srlib.metrics.score`.
+        Whether a grey file gets three equal channels or keeps its one. The scores of the two
+        differ, see `srlib.metrics.score`.
 
     Returns
     -------
@@ -62,13 +69,11 @@ def read_image(source: str | os.PathLike | bytes | BinaryIO, *, grey: str = "as_
 
     Raises
     ------
-    FileNotFoundError, IsADirectoryError, PermissionError
+    OSError
         If the path cannot be opened.
     ValueError
         If the content is not an image, is damaged or cut off, has more than 178 956 970 pixels,
         or holds numbers without a stated range (32-bit integers, floats).
-    TypeError
-        If `source` is none of the three kinds.
     """
     if grey not in ("as_rgb", "as_grey"):
         raise ValueError(f"grey must be 'as_rgb' or 'as_grey', got {grey!r}")
@@ -85,7 +90,7 @@ def read_image(source: str | os.PathLike | bytes | BinaryIO, *, grey: str = "as_
         )
     try:
         with warnings.catch_warnings():
-            # The size is judged below, by our own limit.
+            # `_decode` checks the size.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(file) as picture:
                 return _decode(picture, name, grey)
@@ -148,88 +153,39 @@ def _decode(picture: Image.Image, name: str, grey: str) -> np.ndarray:
 
 
 def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
-    """Write an image; the file appears whole or not at all.
+    """Write an image, uint8 (H, W, 3) or (H, W); the file appears whole or not at all.
 
-    Parameters
-    ----------
-    path : path
-        Its ending chooses the format: .png, .tif, .tiff, .bmp, .webp (all lossless),
-        .jpg, .jpeg (lossy: quality 95, full colour resolution).
-    image : ndarray
-        uint8, shape (H, W, 3), RGB, or (H, W), grey.
-
-    Raises
-    ------
-    ValueError
-        If the ending is unknown, or the image has another shape or type.
-    OSError
-        If the folder does not exist or cannot be written to.
+    The ending of `path` chooses the format: .png, .tif, .tiff, .bmp and .webp are lossless, .jpg
+    and .jpeg have quality 95 and full colour resolution.
     """
     path = Path(path)
     options = _SAVE_OPTIONS.get(path.suffix.lower())
     if options is None:
         raise ValueError(f"path must end in one of {', '.join(_SAVE_OPTIONS)}, got {path.name!r}")
-    if np.ndim(image) != 2:
-        _require_image(image)
-    elif np.asarray(image).dtype != np.uint8:
-        raise ValueError(f"image must be uint8, got {np.asarray(image).dtype}")
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-        try:
-            Image.fromarray(image).save(file, **options)
-            file.close()
-            os.chmod(file.name, 0o666 & ~_umask())
-            os.replace(file.name, path)
-        except BaseException:
-            file.close()
-            os.unlink(file.name)
-            raise
+    is_grey = np.ndim(image) == 2 and image.dtype == np.uint8
+    if not is_grey:
+        check_image(image)
+    with atomic_write(path) as partial:
+        Image.fromarray(image).save(partial, **options)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def check_image(image: np.ndarray, name: str = "image") -> None:
+    """Raise ValueError unless `image`, called `name` in the message, is uint8 (H, W, 3)."""
+    dtype, shape = getattr(image, "dtype", type(image).__name__), getattr(image, "shape", ())
+    if dtype != np.uint8 or len(shape) != 3 or shape[2] != 3 or 0 in shape:
+        raise ValueError(f"{name} must be uint8 of shape (H, W, 3), got {dtype} {shape}")
 
 
 def to_float(image: np.ndarray) -> torch.Tensor:
-    """Turn an image into the tensor that networks take.
-
-    Parameters
-    ----------
-    image : ndarray
-        uint8, shape (H, W, 3), 0..255.
-
-    Returns
-    -------
-    Tensor
-        float32, shape (1, 3, H, W), 0..1.
-
-    Raises
-    ------
-    ValueError
-        If the image has another shape or type.
-    """
-    _require_image(image)
+    """Image, uint8 (H, W, 3) in 0..255 -> tensor for networks, float32 (1, 3, H, W) in 0..1."""
+    check_image(image)
     return torch.tensor(image.transpose(2, 0, 1)[None], dtype=torch.float32) / 255
 
 
 def to_uint8(tensor: torch.Tensor) -> np.ndarray:
-    """Turn a tensor back into an image: rounded half up and clipped.
+    """Tensor, floating point (1, 3, H, W) or (3, H, W), nominally 0..1 -> uint8 image (H, W, 3).
 
-    Parameters
-    ----------
-    tensor : Tensor
-        Floating point, shape (1, 3, H, W) or (3, H, W), nominally 0..1.
-
-    Returns
-    -------
-    ndarray
-        uint8, shape (H, W, 3).
-
-    Raises
-    ------
-    ValueError
-        If the tensor has another shape, is not floating point, or holds NaN.
+    Rounded half up, then clipped. NaN raises a ValueError.
     """
     if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
         kind = tensor.dtype if hasattr(tensor, "dtype") else type(tensor).__name__
@@ -248,9 +204,8 @@ def to_uint8(tensor: torch.Tensor) -> np.ndarray:
 def rgb_to_y(image: np.ndarray | torch.Tensor, *, full_range: bool = False):
     """Luma of BT.601, not rounded: the Y that benchmark scores are computed on.
 
-    ``Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255``, as MATLAB's ``rgb2ycbcr``; the grey
-    levels of this "studio" range go from 16 to 235. With `full_range` the weights are
-    0.299, 0.587, 0.114 and black is 0 (as in JPEG files).
+    ``Y = 16 + (65.481 R + 128.553 G + 24.966 B) / 255``, as in MATLAB's ``rgb2ycbcr``: the
+    "studio" range, from 16 for black to 235 for white.
 
     Parameters
     ----------
@@ -258,18 +213,13 @@ def rgb_to_y(image: np.ndarray | torch.Tensor, *, full_range: bool = False):
         Array of shape (H, W, 3) in 0..255 (uint8 or float), or a floating-point tensor of shape
         (N, 3, H, W) in 0..1. The channel order is R, G, B.
     full_range : bool
-        Use the whole range instead of the studio range.
+        Use the weights 0.299, 0.587, 0.114 with black at 0 and white at 255, as JPEG files do.
 
     Returns
     -------
     ndarray or Tensor
         float64 array of shape (H, W) in 0..255, or a tensor of shape (N, 1, H, W) in 0..1,
         of the given type.
-
-    Raises
-    ------
-    ValueError
-        If the shape or type is another one.
 
     References
     ----------
@@ -296,9 +246,3 @@ def rgb_to_y(image: np.ndarray | torch.Tensor, *, full_range: bool = False):
             raise ValueError(f"image must have shape (H, W, 3), got {image.shape}")
         red, green, blue = np.moveaxis(image.astype(np.float64), 2, 0)  # (H, W) each
     return offset + weights[0] * red + weights[1] * green + weights[2] * blue
-
-
-def _require_image(image: np.ndarray) -> None:
-    image = np.asarray(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise ValueError(f"image must be uint8 of shape (H, W, 3), got {image.dtype} {image.shape}")

@@ -1,14 +1,14 @@
 """Blocks that refine or enlarge features.
 
-All take and return tensors (N, C, H, W) of any size from 1x1 on. The three enlarging blocks have
-the same arguments and can stand in for each other; none contains an activation.
+All take and return tensors (N, C, H, W) of any size from 1x1. The three blocks that enlarge take
+the same arguments and can replace each other; none contains an activation.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from srlib.checks import check_count, check_odd
+from srlib._arguments import check_count, check_odd
 from srlib.resample import resize_matrix
 
 __all__ = [
@@ -84,24 +84,17 @@ class ResidualBlock(nn.Module):
 class DeconvBlock(nn.Module):
     """Enlarge by a transposed convolution, also called deconvolution.
 
-    The kernel is 2 * scale pixels wide for even scales and 3 * scale for odd ones: divisible by
-    the stride, so that every output pixel gets equally many terms, and symmetric around the
-    output pixels of an input pixel, so that nothing shifts.
+    The kernel is 2 * scale pixels wide for even scales, 3 * scale for odd ones. That is divisible
+    by the stride, so every output pixel gets equally many terms, and symmetric around the output
+    pixels of an input pixel, so nothing shifts.
 
     Parameters
     ----------
-    in_channels, out_channels : int
-        Channels.
-    scale : int
-        Factor of the enlargement, at least 1.
+    in_channels, out_channels, scale : int
+        At least 1.
     init : {"bilinear", "icnr", "random"}
         What the layer does before training: bilinear interpolation of randomly mixed channels,
         repeated pixels of a random convolution, or torch's default, which shows a checkerboard.
-
-    Raises
-    ------
-    ValueError
-        If `scale` or `init` is not one of these.
 
     References
     ----------
@@ -142,22 +135,8 @@ class DeconvBlock(nn.Module):
 class PixelShuffleBlock(nn.Module):
     """Enlarge by a convolution to scale**2 times the channels, which become pixels.
 
-    Also called sub-pixel convolution. Initialised with ICNR: before training the scale**2
-    channels of a block are equal, so that no checkerboard shows.
-
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Channels.
-    scale : int
-        Factor of the enlargement, at least 1.
-    kernel_size : int
-        Odd.
-
-    Raises
-    ------
-    ValueError
-        If `scale` or `kernel_size` is not one of these.
+    Also called sub-pixel convolution. With the ICNR initialisation, the scale**2 channels of a
+    block are equal before training, so that no checkerboard shows. `kernel_size` is odd.
 
     References
     ----------
@@ -175,7 +154,7 @@ class PixelShuffleBlock(nn.Module):
         )
         few = torch.empty(out_channels, in_channels, kernel_size, kernel_size)
         with torch.no_grad():
-            # PixelShuffle takes the scale**2 channels of a block from neighbouring places.
+            # PixelShuffle makes a block of pixels from scale**2 neighbouring channels.
             self.conv.weight.copy_(nn.init.kaiming_normal_(few).repeat_interleave(scale**2, 0))
             self.conv.bias.zero_()
         self.shuffle = nn.PixelShuffle(scale)
@@ -188,19 +167,7 @@ class PixelShuffleBlock(nn.Module):
 class ResizeConvBlock(nn.Module):
     """Enlarge by repeating pixels, then convolve: no checkerboard, at scale**2 times the cost.
 
-    Parameters
-    ----------
-    in_channels, out_channels : int
-        Channels.
-    scale : int
-        Factor of the enlargement, at least 1.
-    kernel_size : int
-        Odd.
-
-    Raises
-    ------
-    ValueError
-        If `scale` or `kernel_size` is not one of these.
+    `kernel_size` is odd.
 
     References
     ----------
@@ -222,13 +189,8 @@ class ResizeConvBlock(nn.Module):
 class PoolDeconvStage(nn.Module):
     """Convolve and pool, deconvolve back, add the low-level features to the high-level ones.
 
-    At half the resolution a 3x3 convolution sees twice as far. What pooling loses of the
-    position comes back with the low-level features that are added.
-
-    Parameters
-    ----------
-    channels : int
-        Of input and output.
+    At half the resolution a 3x3 convolution sees twice as far. The positions that pooling loses
+    come back with the low-level features.
     """
 
     def __init__(self, channels: int):
@@ -247,22 +209,16 @@ class PoolDeconvStage(nn.Module):
 class BicubicUpsample(nn.Module):
     """Enlarge as `srlib.resample.imresize` does, as one fixed convolution.
 
-    Every output pixel is a weighted mean of 5 x 5 input pixels, with weights that depend only on
-    its place among the scale x scale pixels of its input pixel. So it runs, compiles and exports
-    like any other layer.
-
-    Parameters
-    ----------
-    scale : int
-        Factor of the enlargement, at least 1.
+    Every output pixel is a weighted mean of 5 x 5 input pixels. The weights depend only on its
+    place among the scale x scale output pixels of an input pixel.
     """
 
     def __init__(self, scale: int):
         super().__init__()
         check_count("scale", scale)
-        row = resize_matrix(5, scale)[2 * scale : 3 * scale]  # (scale, 5): the middle pixel's
-        weight = torch.einsum("pi,qj->pqij", *(torch.from_numpy(row),) * 2).reshape(-1, 1, 5, 5)
-        # Not saved with the weights: it follows from the scale.
+        row = torch.from_numpy(resize_matrix(5, scale)[2 * scale : 3 * scale])  # the middle pixel's
+        weight = torch.einsum("pi,qj->pqij", row, row).reshape(-1, 1, 5, 5)
+        # Not saved with the weights, because it follows from the scale.
         self.register_buffer("weight", weight.float(), persistent=False)
         self.scale = scale
 

@@ -1,4 +1,4 @@
-"""What a network costs and how far it sees, measured and not looked up."""
+"""Measure what a network costs and how far it sees."""
 
 import copy
 import math
@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
-from srlib.checks import check_count
+from srlib._arguments import check_count
 
 __all__ = ["measure", "receptive_field"]
 
@@ -28,38 +27,33 @@ def measure(
     repeats: int = 10,
     warmup: int = 3,
 ) -> dict[str, float]:
-    """Measure what a network costs on one image of a given size, on the device of its weights.
+    """Measure what a network costs on one image, in evaluation mode, on the device of its weights.
 
     Parameters
     ----------
     model : nn.Module
-        Takes (1, 3, H, W). It runs in evaluation mode; its mode is as before afterwards.
+        Takes (1, 3, H, W).
     lr_size : tuple of int
         (H, W) of the low-resolution image, whose pixels are random.
     repeats : int
         Timed runs.
     warmup : int
-        Runs before these that do not count: the first ones choose algorithms and fill caches.
+        Runs before these, not timed: the first ones choose algorithms and fill caches.
 
     Returns
     -------
     dict
-        - ``parameters``: numbers in the network's parameters.
-        - ``multiply_adds``: of all convolutions and matrix products for the image, the fixed
-          bicubic one included; additions, activations and resizing do not count. As everywhere,
-          products with padded zeros count too. Half of what torch calls FLOPs.
+        - ``parameters``: values in the network's parameters.
+        - ``multiply_adds``: of all convolutions and matrix products for the image, with the fixed
+          bicubic one and with products by padded zeros, without additions, activations and
+          resizing. Half of what torch calls FLOPs.
         - ``multiply_adds_per_pixel``: the same for one pixel of the output.
-        - ``latency_ms``: the median of the runs, each waited for until the device has finished.
+        - ``latency_ms``: the median of the runs, each until the device has finished.
         - ``latency_iqr_ms``: from the first to the third quartile of the runs.
         - ``peak_memory_mib``: the most that weights, input, features and output take at one
-          time, in MiB of 2**20 bytes. On a GPU as torch's allocator counts, so with the working
-          memory of cuDNN. On a CPU the tensors that are in use after each of torch's operations,
-          so without what an operation takes for itself, and without Python and torch.
-
-    Raises
-    ------
-    ValueError
-        If `lr_size` is not two whole numbers of at least 1, or `repeats` or `warmup` is < 1.
+          time, in MiB of 2**20 bytes. On CUDA it is what torch's allocator counts, including
+          cuDNN's working memory; elsewhere it is the tensors in use after each of torch's
+          operations, without what an operation needs inside.
     """
     if len(lr_size) != 2:
         raise ValueError(f"lr_size must be (H, W), got {lr_size!r}")
@@ -93,17 +87,12 @@ def measure(
 
 def _latencies(model, lr, repeats, warmup):
     """Milliseconds of each run."""
-
-    def finish():
-        if lr.is_cuda:
-            torch.cuda.synchronize(lr.device)
-
     result = []
     for _ in range(warmup + repeats):
-        finish()
         start = time.perf_counter()
         model(lr)
-        finish()
+        if lr.device.type != "cpu":  # it computes while Python goes on
+            torch.accelerator.synchronize(lr.device)
         result.append((time.perf_counter() - start) * 1000)
     return result[warmup:]
 
@@ -121,17 +110,18 @@ def _peak_bytes(model, lr):
     return live.peak
 
 
+# torch has no public name for this mode, though its documentation builds on it.
 class _LiveTensors(TorchDispatchMode):
-    """Counts the bytes of the tensors in use, those given and the results of each operation."""
+    """Counts the bytes of the tensors in use: those in `held` and the results of operations."""
 
     def __init__(self, held):
         super().__init__()
-        self.bytes = dict(held)  # by the address of the storage, so that views do not count
+        self.bytes = dict(held)  # by the storage's address: views do not count again
         self.peak = sum(held.values())
 
     def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
         result = operation(*args, **(kwargs or {}))
-        for tensor in tree_leaves(result):
+        for tensor in result if isinstance(result, (tuple, list)) else [result]:
             if isinstance(tensor, torch.Tensor):
                 storage = tensor.untyped_storage()
                 address = storage.data_ptr()
@@ -145,24 +135,22 @@ class _LiveTensors(TorchDispatchMode):
 def receptive_field(model: nn.Module) -> tuple[int, int]:
     """Measure how far a network sees: a NaN in the input makes NaN of all that depends on it.
 
-    Parameters
-    ----------
-    model : nn.Module
-        Takes (N, 3, H, W) and enlarges by a whole number. A copy of it runs, in float32 on the CPU.
+    The network takes (N, 3, H, W) and enlarges by a whole number; a copy runs in float32 on the
+    CPU.
 
     Returns
     -------
     radius : int
-        In LR pixels. No output pixel depends on an input pixel that is farther from its cell.
+        In LR pixels. No output pixel depends on input pixels farther away from its cell.
     grid : int
         The side of the cells in LR pixels, 1, 2, 4, 8 or 16: an input shifted by a cell gives an
-        output shifted by a cell. 1 where nothing is pooled, 2 for a pooling by 2.
+        output shifted by a cell. 1 without pooling, 2 for pooling by 2.
 
     Raises
     ------
     ValueError
-        If there is no radius up to about 500 pixels, as with a mean over the image, or no such
-        grid, or if a NaN does not come through, or the output is not the enlarged input.
+        If there is no such grid, or no radius up to about 500 pixels, as with a mean over the
+        image; if a NaN does not come through, or the output is not the enlarged input.
 
     Examples
     --------
@@ -170,7 +158,7 @@ def receptive_field(model: nn.Module) -> tuple[int, int]:
     (3, 1)
     """
     model = copy.deepcopy(model).float().cpu().eval()
-    # NNPACK computes blocks of pixels through a transform that would spread the NaN.
+    # NNPACK transforms whole blocks of pixels, which would spread the NaN.
     with torch.inference_mode(), torch.backends.nnpack.flags(enabled=False):
         for size in _PROBES:
             for grid in _GRIDS:
@@ -184,7 +172,7 @@ def receptive_field(model: nn.Module) -> tuple[int, int]:
 
 
 def _radius(model, size, grid):
-    """How far a NaN spreads from a cell, in LR pixels; None if otherwise from the next cell."""
+    """How far a NaN spreads from a cell, in LR pixels; None if it is another from the next cell."""
     radius = 0
     for turn in (lambda x: x, lambda x: x.mT):  # along rows, along columns
         lr = torch.zeros(2, 3, _STRIP, size)

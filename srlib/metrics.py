@@ -1,8 +1,7 @@
-"""Scores under a stated protocol.
+"""PSNR and SSIM, and the protocol behind a score.
 
-A PSNR without its protocol says little: the colour space, the border, the rounding and the peak
-each move it by tenths of a decibel to two decibels. `EvalProtocol` names all of them; its
-defaults are the ones that the tables of the field use.
+The colour space, the border, the rounding and the peak each change a PSNR by 0.1 to 2 dB.
+`EvalProtocol` states all of them; its defaults are those of the field's tables.
 """
 
 import math
@@ -25,8 +24,8 @@ def psnr(prediction, target, *, data_range: float):
     Parameters
     ----------
     prediction, target : ndarray or Tensor
-        Two arrays of one shape give one number. Two tensors (N, C, H, W) give one per image.
-        Integers are compared as floating-point numbers, so uint8 does not overflow.
+        Two arrays of one shape give one number, two tensors (N, C, H, W) one per image.
+        Computed in float64, so that uint8 does not overflow.
     data_range : float
         Largest minus smallest value that a pixel can have: 255 for 8-bit images, 1 for 0..1.
 
@@ -34,13 +33,6 @@ def psnr(prediction, target, *, data_range: float):
     -------
     float or Tensor
         In dB; infinite for equal images. For tensors float64 of shape (N,), on their device.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or are empty, or `data_range` is not > 0.
-    TypeError
-        If one is a tensor and the other is not.
 
     Examples
     --------
@@ -54,9 +46,9 @@ def psnr(prediction, target, *, data_range: float):
 
 
 def ssim(prediction, target, *, data_range: float):
-    """Structural similarity: the mean over all places where an 11x11 Gaussian window fits.
+    """Structural similarity, averaged over all positions of an 11x11 Gaussian window.
 
-    sigma 1.5, population covariance, K1 = 0.01, K2 = 0.03; the same number as scikit-image's
+    sigma 1.5, population covariance, K1 = 0.01, K2 = 0.03. It equals scikit-image's
     ``structural_similarity(..., gaussian_weights=True, sigma=1.5, use_sample_covariance=False)``.
 
     Parameters
@@ -70,14 +62,7 @@ def ssim(prediction, target, *, data_range: float):
     Returns
     -------
     float or Tensor
-        At most 1, which means equal. For tensors float64 of shape (N,), on their device.
-
-    Raises
-    ------
-    ValueError
-        If the shapes differ or a side has fewer than 11 pixels, or `data_range` is not > 0.
-    TypeError
-        If one is a tensor and the other is not.
+        At most 1, for equal images. For tensors float64 of shape (N,), on their device.
 
     References
     ----------
@@ -104,17 +89,17 @@ def ssim(prediction, target, *, data_range: float):
 
 @dataclass(frozen=True, kw_only=True)
 class EvalProtocol:
-    """How a super-resolved image is compared with the original. Defaults: the field's tables.
+    """How to compare a super-resolved image with the original; by default as the field's tables do.
 
     Attributes
     ----------
     channel : {"y", "y_full", "rgb"}
-        "y": luma in the studio range 16..235, as MATLAB's ``rgb2ycbcr``, not rounded.
-        "y_full": luma in the full range. "rgb": all three channels in one mean.
+        "y": luma in the studio range 16..235 (MATLAB's ``rgb2ycbcr``), not rounded.
+        "y_full": luma in the full range. "rgb": the mean over all three channels.
     border : int or None
-        Pixels cut off on every side; None means as many as the scale.
+        Pixels cut off on every side; None for as many as the scale.
     round_output : bool
-        Round half up to whole grey levels and clip to 0..255 first, as a file does.
+        First round half up to grey levels and clip to 0..255, as saving to a file does.
     """
 
     channel: str = "y"
@@ -129,7 +114,7 @@ class EvalProtocol:
 
 
 def score(sr, hr, scale: float, protocol: EvalProtocol = EvalProtocol()):  # noqa: B008
-    """PSNR and SSIM of a super-resolved image by a protocol, with peak 255.
+    """PSNR and SSIM of a super-resolved image under a protocol, with peak 255.
 
     Parameters
     ----------
@@ -139,28 +124,18 @@ def score(sr, hr, scale: float, protocol: EvalProtocol = EvalProtocol()):  # noq
         A grey original, (H, W) or (N, 1, H, W), is its own luma, whatever `protocol.channel`
         is; a coloured `sr` is then compared by its full-range luma.
     scale : float
-        The factor of the enlargement, >= 1. It sets the border that is cut off (rounded up).
-    protocol : EvalProtocol
-        What is compared.
+        The factor of the enlargement, >= 1. Rounded up it is the default border.
 
     Returns
     -------
     tuple
         (PSNR in dB, SSIM): floats for arrays, tensors of shape (N,) for tensors.
 
-    Raises
-    ------
-    ValueError
-        If the sizes differ, or shapes or types are not those above, if `sr` holds NaN, if
-        `scale` < 1, or if fewer than 11 pixels a side are left inside the border.
-    TypeError
-        If one is a tensor and the other is not.
-
     Notes
     -----
-    A grey photograph that was turned to RGB scores 1.32 dB more, because its luma spans 219 of
-    255 levels. One of the files of Set14 is grey: the bicubic mean at x4 is 25.99 dB with that
-    file as it is and 26.09 dB with it turned to RGB. `srlib.data.load_images` offers both.
+    A grey photograph converted to RGB scores 1.32 dB more, because its luma spans 219 of 255
+    levels. One file of Set14 is grey: bicubic at x4 has a mean of 25.99 dB with that file as it
+    is, and of 26.09 dB with it converted to RGB. `srlib.data.load_images` offers both.
 
     Examples
     --------
@@ -177,7 +152,7 @@ def score(sr, hr, scale: float, protocol: EvalProtocol = EvalProtocol()):  # noq
     if protocol.round_output:
         sr = _round(sr)
     if batched:
-        hr = _round(hr)  # 8-bit levels divided by 255 are off by the last bits of their type
+        hr = _round(hr)  # dividing 8-bit levels by 255 has rounded them
     channel = "y_full" if hr.shape[1] == 1 else protocol.channel
     border = math.ceil(scale) if protocol.border is None else int(protocol.border)
     height, width = hr.shape[-2:]
@@ -194,14 +169,14 @@ def score(sr, hr, scale: float, protocol: EvalProtocol = EvalProtocol()):  # noq
 
 
 def _in_levels(image, name):
-    """One image or a batch as float64 (N, C, H, W) in 0..255, C = 1 or 3."""
+    """One image or a batch -> float64 (N, C, H, W) in 0..255, C = 1 or 3."""
     if isinstance(image, torch.Tensor):
         if not image.is_floating_point():
             raise ValueError(f"{name} must be a floating-point tensor in 0..1, got {image.dtype}")
         tensor = image.double() * 255
     else:
         if name == "hr" and np.asarray(image).dtype != np.uint8:
-            # Most likely 0..1, which would score 48 dB too much.
+            # Probably in 0..1, which would score 48 dB too much.
             raise ValueError(f"hr must be uint8 in 0..255, got {np.asarray(image).dtype}")
         array = np.array(image, dtype=np.float64)
         tensor = torch.from_numpy(array[..., None] if array.ndim == 2 else array)
@@ -225,7 +200,7 @@ def _select(image, channel):
 
 
 def _as_batches(prediction, target, data_range):
-    """Two float64 tensors with a batch dimension, and whether the caller gave tensors."""
+    """Return both as float64 tensors with a batch dimension, and whether they were tensors."""
     if not data_range > 0:
         raise ValueError(f"data_range must be > 0, got {data_range!r}")
     batched = isinstance(prediction, torch.Tensor)
@@ -252,14 +227,14 @@ def _as_batches(prediction, target, data_range):
 
 
 def _window_mean(x):
-    """Gaussian mean around each place where the window fits: (..., H, W) -> (..., H', W')."""
+    """Gaussian mean at all positions of the window: (..., H, W) -> (..., H - 10, W - 10)."""
     offsets = torch.arange(-_WINDOW_RADIUS, _WINDOW_RADIUS + 1, dtype=torch.float64)
     window = torch.exp(-(offsets**2) / (2 * _WINDOW_SIGMA**2))
     window = (window / window.sum()).tolist()
     for dim in (-2, -1):
         size = x.shape[dim] - 2 * _WINDOW_RADIUS
         mean = torch.zeros_like(x.narrow(dim, 0, size))
-        for start, weight in enumerate(window):  # 25 times faster on a CPU than conv2d in float64
+        for start, weight in enumerate(window):  # on a CPU 25 times faster than conv2d in float64
             mean.add_(x.narrow(dim, start, size), alpha=weight)
         x = mean
     return x

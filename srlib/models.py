@@ -1,8 +1,9 @@
-"""The networks of the course, from one interface: RGB in 0..1, (N, 3, H, W) -> (N, 3, sH, sW)."""
+"""The networks of the course: RGB in 0..1, (N, 3, H, W) -> (N, 3, sH, sW), for s = 2, 3 or 4."""
 
 import inspect
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -13,8 +14,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from srlib import assets
-from srlib.checks import check_count, check_input, check_scale
-from srlib.classic_models import FSRCNN, SRCNN, PlainCNN, PoolingCNN
+from srlib._arguments import check_count, check_input, check_scale
+from srlib._atomic import atomic_write
+from srlib.image import rgb_to_y
 from srlib.layers import (
     BicubicUpsample,
     DeconvBlock,
@@ -23,15 +25,19 @@ from srlib.layers import (
     ResidualBlock,
     ResizeConvBlock,
 )
-from srlib.whole_file import whole_file
 
 __all__ = [
+    "FSRCNN",
+    "PlainCNN",
+    "PoolingCNN",
+    "SRCNN",
     "SrResNet",
     "TwoStageSrResNet",
     "create_model",
     "load_pretrained",
     "pretrained",
     "save_network",
+    "weights_file",
 ]
 
 _UPSAMPLERS = {
@@ -139,25 +145,10 @@ class SrResNet(nn.Module):
 
 
 class TwoStageSrResNet(nn.Module):
-    """Pool, deconvolve, add: twice; then enlarge and a sigmoid.
+    """Two times pool, deconvolve and add; then enlarge, with a sigmoid at the end.
 
-    The variant that adds low-level features to high-level ones, `srlib.layers.PoolDeconvStage`.
-
-    Parameters
-    ----------
-    scale : int
-        2, 3 or 4.
-    channels : int
-        Of the features.
-    output : {"sigmoid", "linear"}
-        As for `SrResNet`.
-    image_skip : bool
-        As for `SrResNet`.
-
-    Raises
-    ------
-    ValueError
-        As for `SrResNet`.
+    This variant adds low-level features to high-level ones, see `srlib.layers.PoolDeconvStage`.
+    The parameters mean the same as for `SrResNet`.
     """
 
     def __init__(
@@ -213,23 +204,149 @@ def _fill_with_zeros(layer):
         nn.init.zeros_(parameter)
 
 
-def create_model(name: str, scale: int = 4, **options) -> nn.Module:
-    """Make a network by name, untrained.
+# Networks without residual blocks: the first ones of the field, and plain stacks to compare with.
 
-    Parameters
+
+class _LumaNetwork(nn.Module):
+    """Base of networks that make the luma; the colour is that of the bicubic image."""
+
+    def __init__(self, scale):
+        super().__init__()
+        check_scale(scale)
+        self.scale = scale
+        self.bicubic = BicubicUpsample(scale)
+
+    def forward(self, lr: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) in 0..1 -> (N, 3, scale * H, scale * W)."""
+        check_input(lr)
+        large = self.bicubic(lr)  # (N, 3, sH, sW)
+        before = rgb_to_y(large)
+        # Luma covers 219 of 255 levels.
+        return large + (self.luma(rgb_to_y(lr), before) - before) * (255 / 219)
+
+    def luma(self, lr, large):
+        """Luma of the LR image and of the bicubic image -> luma of the output."""
+        raise NotImplementedError
+
+
+class SRCNN(_LumaNetwork):
+    """Super-resolution CNN: three convolutions, 9-5-5, on the luma of the bicubic image.
+
+    57 184 weights and 97 biases, at any scale. The paper has no padding and so loses 8 pixels a
+    side; here the edge pixels of the luma are repeated beyond the border.
+
+    References
     ----------
-    name : str
-        SrResNet, TwoStageSrResNet, SRCNN, FSRCNN, PlainCNN or PoolingCNN.
-    scale : int
-        2, 3 or 4.
-    **options
-        Keywords of the class.
-
-    Raises
-    ------
-    ValueError
-        If there is no such network or option, or an option has a value it cannot have.
+    C. Dong, C. C. Loy, K. He, X. Tang, "Image super-resolution using deep convolutional networks",
+    IEEE Trans. Pattern Analysis and Machine Intelligence 38(2), 2016.
     """
+
+    def __init__(self, scale: int = 4):
+        super().__init__(scale)
+        self.extract = nn.Conv2d(1, 64, 9)
+        self.map = nn.Conv2d(64, 32, 5)
+        self.reconstruct = nn.Conv2d(32, 1, 5)
+
+    def luma(self, lr, large):
+        """See `_LumaNetwork`."""
+        features = F.relu(self.extract(F.pad(large, (8, 8, 8, 8), mode="replicate")))
+        return self.reconstruct(F.relu(self.map(features)))  # (N, 1, sH, sW)
+
+
+class FSRCNN(_LumaNetwork):
+    """Fast SRCNN: works at low resolution and enlarges at the end, by a deconvolution.
+
+    Five parts with d = 56, s = 12, m = 4: extract 5x5, shrink 1x1, map 4 times 3x3, expand 1x1,
+    deconvolve 9x9. Between them PReLU with a slope for each channel. 12 464 weights in
+    convolutions.
+
+    References
+    ----------
+    C. Dong, C. C. Loy, X. Tang, "Accelerating the super-resolution convolutional neural network",
+    ECCV, 2016.
+    """
+
+    def __init__(self, scale: int = 4):
+        super().__init__(scale)
+        layers = [nn.Conv2d(1, 56, 5, padding=2), nn.PReLU(56), nn.Conv2d(56, 12, 1), nn.PReLU(12)]
+        for _ in range(4):
+            layers += [nn.Conv2d(12, 12, 3, padding=1), nn.PReLU(12)]
+        layers += [nn.Conv2d(12, 56, 1), nn.PReLU(56)]
+        self.features = nn.Sequential(*layers)
+        padding = (9 - scale + 1) // 2
+        self.deconv = nn.ConvTranspose2d(
+            56, 1, 9, stride=scale, padding=padding, output_padding=2 * padding - 9 + scale
+        )
+
+    def luma(self, lr, large):
+        """See `_LumaNetwork`."""
+        return self.deconv(self.features(lr))  # (N, 1, sH, sW)
+
+
+class PlainCNN(nn.Module):
+    """A plain stack of 3x3 convolutions with ReLU and a sigmoid, behind an interpolation.
+
+    With the default `widths`, the channels of the hidden layers, it is the ten-layer listing
+    3-64-128-256-512-1024-512-256-128-64-3 that circulates under the name SrResNet. It has neither
+    residual connections nor deconvolution and does not enlarge; the bicubic interpolation in
+    front was added here.
+    """
+
+    def __init__(
+        self,
+        scale: int = 4,
+        *,
+        widths: Sequence[int] = (64, 128, 256, 512, 1024, 512, 256, 128, 64),
+    ):
+        super().__init__()
+        check_scale(scale)
+        if not widths or min(widths) < 1:
+            raise ValueError(f"widths must hold positive numbers, got {widths!r}")
+        self.scale = scale
+        self.bicubic = BicubicUpsample(scale)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(before, after, 3, padding=1)
+            for before, after in zip((3, *widths), (*widths, 3), strict=True)
+        )
+
+    def forward(self, lr: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) in 0..1 -> (N, 3, scale * H, scale * W) in 0..1."""
+        check_input(lr)
+        features = self.bicubic(lr)
+        for layer in self.layers[:-1]:
+            features = F.relu(layer(features))
+        return torch.sigmoid(self.layers[-1](features))
+
+
+class PoolingCNN(nn.Module):
+    """A CNN as for classification: convolve and pool twice, then enlarge what is left.
+
+    One deconvolution enlarges by 4 * scale. It shows what pooling loses, because nothing leads
+    the positions around it.
+    """
+
+    def __init__(self, scale: int = 4, *, channels: int = 64):
+        super().__init__()
+        check_scale(scale)
+        check_count("channels", channels)
+        self.scale = scale
+        self.first = nn.Conv2d(3, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.third = nn.Conv2d(channels, channels, 3, padding=1)
+        self.enlarge = DeconvBlock(channels, 3, 4 * scale)
+
+    def forward(self, lr: torch.Tensor) -> torch.Tensor:
+        """(N, 3, H, W) in 0..1 -> (N, 3, scale * H, scale * W) in 0..1."""
+        check_input(lr)
+        features = F.max_pool2d(F.relu(self.first(lr)), 2, ceil_mode=True)  # (N, C, H / 2, W / 2)
+        features = F.max_pool2d(F.relu(self.second(features)), 2, ceil_mode=True)
+        image = self.enlarge(F.relu(self.third(features)))
+        height, width = lr.shape[-2] * self.scale, lr.shape[-1] * self.scale
+        return torch.sigmoid(image[..., :height, :width])
+
+
+def create_model(name: str, scale: int = 4, **options) -> nn.Module:
+    """Make an untrained network by the name of its class, with the class's keywords as options."""
     networks = (SrResNet, TwoStageSrResNet, SRCNN, FSRCNN, PlainCNN, PoolingCNN)
     classes = {network.__name__: network for network in networks}
     if name not in classes:
@@ -244,14 +361,11 @@ def create_model(name: str, scale: int = 4, **options) -> nn.Module:
 
 
 def pretrained() -> pd.DataFrame:
-    """List the networks that the course has trained and ships; see `load_pretrained`.
+    """List the trained networks that come with the course; see `load_pretrained`.
 
-    Returns
-    -------
-    DataFrame
-        Index ``name``; columns ``scale``, ``parameters``, and ``set5_db`` and ``set14_db``, the
-        PSNR by the protocol of `srlib.metrics`. How each was trained stands in its card,
-        ``data/weights/NAME/README.md``, and in ``record.json`` beside it.
+    The DataFrame has the index ``name`` and the columns ``scale``, ``parameters``, ``set5_db`` and
+    ``set14_db`` (PSNR by the protocol of `srlib.metrics`). ``data/weights/NAME/README.md`` tells
+    how a network was trained.
     """
     records = sorted(assets.data_file("weights").glob("*/record.json"))
     rows = [{"name": path.parent.name, **json.loads(path.read_text())} for path in records]
@@ -260,13 +374,7 @@ def pretrained() -> pd.DataFrame:
 
 
 def weights_file(name: str | os.PathLike) -> Path:
-    """Return the file that `load_pretrained` reads; it need not be there if `name` is a file.
-
-    Raises
-    ------
-    ValueError
-        If `name` is neither one of `pretrained` nor ends in .safetensors.
-    """
+    """Return the file that `load_pretrained` reads. One given as a path need not exist."""
     path = Path(name)
     if path.suffix == ".safetensors":
         return path
@@ -277,20 +385,11 @@ def weights_file(name: str | os.PathLike) -> Path:
 
 
 def load_pretrained(name: str | os.PathLike) -> nn.Module:
-    """Load a trained network, in evaluation mode, float32, on the CPU.
+    """Load a trained network: in evaluation mode, float32, on the CPU.
 
-    Those of the course were trained on bicubic LR images: they sharpen what bicubic shrinking
-    left, and take the traces of a JPEG file for detail.
-
-    Parameters
-    ----------
-    name : str or path
-        One of `pretrained`, such as "srresnet_x4", or a file that `save_network` wrote.
-
-    Raises
-    ------
-    ValueError
-        If there is no such network, or the file is not of this kind.
+    `name` is one of `pretrained`, such as "srresnet_x4", or a file that `save_network` wrote. The
+    networks of the course were trained on bicubic LR images, and take the traces of a JPEG file
+    for detail.
     """
     path = weights_file(name)
     try:
@@ -304,24 +403,17 @@ def load_pretrained(name: str | os.PathLike) -> nn.Module:
 
 
 def save_network(path: str | os.PathLike, model: nn.Module, name: str, **options) -> None:
-    """Write weights, float32, with what `create_model` needs to make the network again.
+    """Write the weights in float32 to a .safetensors file; it appears whole or not at all.
 
-    Parameters
-    ----------
-    path : path
-        Ends in .safetensors; replaced in one piece.
-    model : nn.Module
-        Made by ``create_model(name, **options)``.
-    name, **options
-        See `create_model`.
+    With them go the name and the options with which `create_model` made the network.
     """
     weights = {key: value.float().contiguous() for key, value in model.state_dict().items()}
-    with whole_file(path) as partial:
+    with atomic_write(path) as partial:
         save_file(weights, partial, metadata={"network": json.dumps({"name": name, **options})})
 
 
 def _upsample(block, channels, scale):
-    """Enlarge by 2 twice, or by 2 or 3 once, with a ReLU behind each step."""
+    """Enlarge by 2 or 3 once, or by 2 twice, with a ReLU after each step."""
     steps = [2, 2] if scale == 4 else [scale]
     return nn.Sequential(
         *(layer for step in steps for layer in (block(channels, channels, step), nn.ReLU()))

@@ -1,9 +1,9 @@
 """MATLAB's ``imresize``, exactly, and the kernels behind it.
 
-Every table of the field is computed on low-resolution images that MATLAB made. A resize is
-a weighted mean of neighbours, row by row and then column by column. This module computes the
-weights once (`_taps`) and applies them in two ways: to arrays in float64 (exact for uint8) and
-to torch tensors (differentiable, on any device).
+Every table of the field is computed on low-resolution images that MATLAB made. Resizing takes
+weighted means of neighbours, along the rows and then along the columns. `_taps` computes the
+weights. They are applied to arrays in float64 (exact for uint8), and to torch tensors
+(differentiable, on any device).
 """
 
 import math
@@ -25,7 +25,7 @@ class Kernel:
     Attributes
     ----------
     name : str
-        For messages and titles.
+        Shown in titles and messages.
     function : callable
         Maps distances (float64 array, in input pixels) to weights; zero beyond `width` / 2.
     width : float
@@ -40,12 +40,8 @@ class Kernel:
 def cubic(a: float = -0.5) -> Kernel:
     """Cubic convolution of R. Keys with parameter `a`.
 
-    MATLAB and Pillow use a = -0.5, torch and OpenCV -0.75.
-
-    Parameters
-    ----------
-    a : float
-        Slope of the kernel at distance 1. More negative is sharper and rings more.
+    MATLAB and Pillow use a = -0.5, torch and OpenCV -0.75. It is the slope at distance 1: a more
+    negative one is sharper and rings more.
 
     References
     ----------
@@ -86,7 +82,7 @@ KERNELS: dict[str, Kernel] = {
     "lanczos2": _lanczos(2),
     "lanczos3": _lanczos(3),
 }
-_BLOCK = 2**20  # numbers that are in float64 at a time
+_BLOCK = 2**20  # values converted to float64 at a time
 _BORDERS = ("replicate", "mirror")
 
 
@@ -100,13 +96,13 @@ def imresize(
 ):
     """Resize by a factor, as MATLAB's ``imresize(image, scale, kernel)`` does.
 
-    For uint8 arrays the result is MATLAB's, bit for bit: rows first, then columns, and the
-    picture in between is rounded half up and clipped to 0..255 as well.
+    For uint8 arrays the result is MATLAB's, bit for bit: first the rows, then the columns, each
+    time rounded half up and clipped to 0..255.
 
     Parameters
     ----------
     image : ndarray or Tensor
-        Array of shape (H, W) or (H, W, C), uint8 or floating point; or a floating-point tensor
+        Array of shape (H, W) or (H, W, C), uint8, float32 or float64; or a floating-point tensor
         of shape (N, C, H, W) or (C, H, W), on any device. Results for tensors are
         differentiable and not clipped.
     scale : float
@@ -125,14 +121,6 @@ def imresize(
     -------
     ndarray or Tensor
         Of the same kind and type as `image`.
-
-    Raises
-    ------
-    TypeError
-        If `image` is neither array nor tensor, or of a type that is not named above.
-    ValueError
-        If a dimension is empty, the number of dimensions is wrong, or `scale`, `kernel` or
-        `border` is not one of the above.
 
     Examples
     --------
@@ -164,32 +152,17 @@ def resize_matrix(
     antialias: bool = True,
     border: str = "replicate",
 ) -> np.ndarray:
-    """Resizing one dimension, written as the matrix that it is.
+    """Matrix that resizes one dimension: float64, (ceil(size * scale), size); each row sums to 1.
 
-    ``resize_matrix(len(row), scale) @ row`` resizes a row; parameters as for `imresize`.
-
-    Returns
-    -------
-    ndarray
-        float64, shape (ceil(size * scale), size). Each row sums to 1.
+    ``resize_matrix(len(row), scale) @ row`` resizes a row. The parameters are those of `imresize`.
     """
     return _sparse_matrix(size, float(scale), _kernel(kernel), antialias, border).toarray()
 
 
 def modcrop(image: np.ndarray | torch.Tensor, scale: int):
-    """Cut the right and the bottom edge so that both sides are multiples of `scale`.
+    """Cut off the right and the bottom edge so that both sides are multiples of `scale`.
 
-    Parameters
-    ----------
-    image : ndarray or Tensor
-        Array (H, W) or (H, W, C), or tensor (..., H, W).
-    scale : int
-        At least 1.
-
-    Raises
-    ------
-    ValueError
-        If `scale` is not a positive whole number, or the image is smaller than `scale`.
+    `image` is an array (H, W) or (H, W, C), or a tensor (..., H, W).
     """
     if scale != int(scale) or scale < 1:
         raise ValueError(f"scale must be a whole number of at least 1, got {scale!r}")
@@ -211,20 +184,20 @@ def _kernel(kernel: str | Kernel) -> Kernel:
 
 
 def _taps(size: int, scale: float, kernel: Kernel, antialias: bool, border: str):
-    """For each output pixel, which input pixels count and how much: (out, K) indices, weights.
+    """Find the K input pixels behind each output pixel: indices and weights, both (out, K).
 
-    A transcription of the function ``contributions`` inside MATLAB's imresize.
+    Follows the function ``contributions`` in MATLAB's imresize.
     """
     if not (math.isfinite(scale) and scale > 0):
         raise ValueError(f"scale must be a finite number > 0, got {scale!r}")
     if border not in _BORDERS:
         raise ValueError(f"border must be one of {', '.join(_BORDERS)}, got {border!r}")
-    # 30 * 0.1 is 3.0000000000000004 in floating point; that must not become a fourth pixel.
+    # 30 * 0.1 is 3.0000000000000004 in floating point, which must not add a fourth pixel.
     out_size = max(1, math.ceil(size * scale * (1 - 1e-12)))
     stretch = scale if antialias and scale < 1 and kernel.name != "nearest" else 1.0
     width = kernel.width / stretch
 
-    # Centres of the output pixels in input pixels, counted from 1: half-pixel alignment.
+    # Centres of the output pixels, in input pixels counted from 1 (half-pixel alignment).
     centres = np.arange(1, out_size + 1) / scale + 0.5 * (1 - 1 / scale)
     left = np.floor(centres - width / 2)
     indices = left[:, None] + np.arange(math.ceil(width) + 2)  # (out, K)
@@ -245,7 +218,7 @@ def _taps(size: int, scale: float, kernel: Kernel, antialias: bool, border: str)
 def _sparse_matrix(size, scale, kernel, antialias, border):
     indices, weights = _taps(size, scale, kernel, antialias, border)
     out_size, taps = indices.shape
-    # Duplicate entries (several taps on one edge pixel) stay apart and are added in order.
+    # Several taps on one edge pixel stay separate entries: they are added in MATLAB's order.
     row_starts = np.arange(0, out_size * taps + 1, taps)
     return sparse.csr_array((weights.ravel(), indices.ravel(), row_starts), shape=(out_size, size))
 
@@ -254,7 +227,7 @@ def _apply(matrix, image: np.ndarray) -> np.ndarray:
     """Multiply along the first axis; uint8 stays uint8, rounded half up."""
     flat = np.ascontiguousarray(image).reshape(image.shape[0], -1)
     result = np.empty((matrix.shape[0], flat.shape[1]), dtype=image.dtype)
-    # In blocks, because float64 takes eight times the memory of the picture.
+    # In blocks: float64 takes eight times the memory of uint8.
     block = max(1, _BLOCK // max(matrix.shape))
     for start in range(0, flat.shape[1], block):
         columns = slice(start, start + block)

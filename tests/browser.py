@@ -59,7 +59,7 @@ def launch(width: int = 1366, height: int = 768, **options) -> Iterator:
         context.close()
 
 
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 300) -> None:
     """Ask until the condition holds."""
     end = time.monotonic() + seconds
     while not condition():
@@ -76,7 +76,7 @@ class JupyterLab:
     def api(self, path: str, method: str = "GET"):
         """Call the server's REST interface."""
         request = urllib.request.Request(f"{self.url}/api/{path}?token=T", method=method)
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=300) as answer:
             text = answer.read()
         return json.loads(text) if text else None
 
@@ -113,7 +113,11 @@ def jupyterlab(folder: Path, **environment: str) -> Iterator[JupyterLab]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += ["--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0"]
-    command += ["--IdentityProvider.token=T", f"--ServerApp.root_dir={root}"]
+    command += [
+        "--expose-app-in-browser",
+        "--IdentityProvider.token=T",
+        f"--ServerApp.root_dir={root}",
+    ]
     with log.open("w") as file:
         server = subprocess.Popen(
             command,

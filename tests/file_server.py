@@ -13,7 +13,7 @@ from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from srlib.download import RemoteFile
+from srlib._download import RemoteFile
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -70,7 +70,7 @@ def trickle(handler):
     """Send slowly and for long; the limit only keeps a failing test from hanging."""
     try:
         handler.send(b"", 1_000_000_000)
-        for _ in range(500):
+        for _ in range(30_000):
             time.sleep(0.02)
             handler.wfile.write(bytes(2000))
     except OSError:  # the client has gone
@@ -115,7 +115,7 @@ def run_fetch(files, name, cache, *, wait=False, locks=True, **options):
     )
     program = (
         "import signal, filelock, pooch, requests, tqdm.auto\n"
-        "from srlib import assets, download\n"
+        "from srlib import _download as download, assets\n"
         # A shell that starts the tests in the background leaves Ctrl-C ignored.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"assets._load_registry = lambda: [download.RemoteFile(*row) for row in {rows!r}]\n"

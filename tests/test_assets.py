@@ -1,4 +1,4 @@
-"""`srlib.assets` and `srlib.download`, against a server on this machine that misbehaves."""
+"""`srlib.assets` and `srlib._download`, against a server on this machine that misbehaves."""
 
 import errno
 import hashlib
@@ -35,8 +35,9 @@ from file_server import (
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srlib import assets, download
-from srlib.download import FetchError, RemoteFile
+from srlib import _download as download
+from srlib import assets
+from srlib._download import FetchError, RemoteFile
 
 
 def snapshot(folder):
@@ -75,9 +76,8 @@ def no_network(monkeypatch):
 
 
 def test_every_row_of_the_registry_is_well_formed():
-    files = assets._load_registry()
-    assert len(files) == 1518
-    assert len({file.name for file in files}) == len({file.target for file in files}) == 1518
+    files, datasets = assets._load_registry(), assets.datasets()
+    assert len({file.name for file in files}) == len({file.target for file in files}) == len(files)
     for file in files:
         path = PurePosixPath(file.name)
         assert str(path) == file.name and not path.is_absolute() and ".." not in path.parts
@@ -85,7 +85,13 @@ def test_every_row_of_the_registry_is_well_formed():
         assert re.fullmatch("[0-9a-f]{64}", file.sha256)
         assert file.bytes > 0
         assert urlsplit(file.url).scheme == "https" and urlsplit(file.url).hostname
-        assert path.parts[0] in assets.datasets()
+        assert path.parts[0] in datasets
+
+
+@pytest.mark.parametrize("name", ["../x.png", "Set5/../../x.png", "/x.png", "C:/x.png", "a\\b", ""])
+def test_a_row_that_leads_out_of_the_cache_is_refused(name):
+    with pytest.raises(ValueError, match="inside the cache folder, got "):
+        RemoteFile(name, "https://example.org/x.png", "0" * 64, 1)
 
 
 def test_every_dataset_is_described():
@@ -93,12 +99,15 @@ def test_every_dataset_is_described():
     for info in assets.datasets().values():
         assert info.licence and re.search(r"(19|20)\d\d", info.citation)
         assert urlsplit(info.homepage).scheme == "https"
-    uses = {name: info.use for name, info in assets.datasets().items()}
-    assert uses == dict.fromkeys(("Set5", "Set14", "BSD100", "Urban100"), "benchmark") | dict(
-        BSDS500="training", DIV2K="training"
+    readme = (assets.data_file("registry.csv").parent / "README.md").read_text("utf-8")
+    rows = re.findall(
+        r"^\| (\w+) \| (\d+).*? \| ([\d.]+) ([MG])B \| (\w+) \|", readme, re.MULTILINE
     )
-    assert assets.datasets()["Set5"].files == 30
-    assert assets.datasets()["DIV2K"].bytes == 4_258_017_526
+    listed = {name: (int(files), use) for name, files, _, _, use in rows}
+    assert listed == {name: (info.files, info.use) for name, info in assets.datasets().items()}
+    for name, _, size, unit, _ in rows:
+        number = assets.datasets()[name].bytes / {"M": 1e6, "G": 1e9}[unit]
+        assert f"{number:.{len(size.partition('.')[2])}f}" == size, name
 
 
 def test_nothing_to_train_on_comes_from_bsd100():
@@ -118,7 +127,7 @@ def test_data_file_in_a_clone():
 def test_an_installed_package_finds_its_files_and_another_cache(tmp_path):
     package = tmp_path / "site" / "srlib"
     (package / "_data").mkdir(parents=True)
-    for module in ("__init__", "assets", "download"):
+    for module in ("__init__", "assets", "_download"):
         source = REPOSITORY / "srlib" / f"{module}.py"
         (package / source.name).write_bytes(source.read_bytes())
     for name in ("registry.csv", "datasets.toml"):
@@ -334,6 +343,7 @@ def test_what_has_arrived_is_not_loaded_again(server, cache, registry):
         assert server.hits[f"/{name}"] == before[f"/{name}"] == 1
 
 
+@pytest.mark.processes
 @pytest.mark.skipif(os.name == "nt", reason="Windows has other signals")
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_a_process_that_ends_early_leaves_nothing_half(server, cache, registry, end):
@@ -346,7 +356,7 @@ def test_a_process_that_ends_early_leaves_nothing_half(server, cache, registry, 
                 assert process.poll() is None
                 time.sleep(0.02)
             process.send_signal(end)
-            process.communicate(timeout=10)
+            process.communicate(timeout=600)
         finally:
             process.kill()
     assert process.returncode != 0
@@ -454,6 +464,17 @@ ZIP = make_zip(
 )
 
 
+def with_field(offset, value):
+    """The zip with another value (2 bytes) in each header, local and in the directory."""
+    data = bytearray(ZIP)
+    for mark, start in ((b"PK\3\4", offset), (b"PK\1\2", offset + 2)):
+        place = data.find(mark)
+        while place >= 0:
+            data[place + start : place + start + 2] = value.to_bytes(2, "little")
+            place = data.find(mark, place + 4)
+    return bytes(data)
+
+
 def test_a_zip_is_unpacked_once(server, cache, registry, monkeypatch):
     registry(server.serve("DIV2K/DIV2K_valid_HR.zip", ZIP))
     folder = assets.fetch("DIV2K/DIV2K_valid_HR", progress=False)
@@ -476,7 +497,7 @@ def test_subfolders_that_differ_are_kept(server, cache, registry):
     }
 
 
-@pytest.mark.parametrize("harm", ["altered", "deleted", "marker"])
+@pytest.mark.parametrize("harm", ["altered", "deleted", "{", "{}", "[]", '{"zip": 1}'])
 def test_an_unpacked_folder_that_was_changed_is_replaced(server, cache, registry, harm):
     registry(server.serve("DIV2K/valid.zip", ZIP))
     folder = assets.fetch("DIV2K/valid", progress=False)
@@ -485,7 +506,7 @@ def test_an_unpacked_folder_that_was_changed_is_replaced(server, cache, registry
     elif harm == "deleted":
         (folder / "0802.png").unlink()
     else:
-        (folder / download._MARKER).write_text("{")
+        (folder / download._MARKER).write_text(harm)
     with pytest.warns(UserWarning, match="altered.*DIV2K/valid"):
         assets.fetch("DIV2K", progress=False)
     assert images_in(folder) == IMAGES
@@ -580,8 +601,10 @@ def test_accepted_members_stay_inside(name):
         (make_zip([]), "unpack to 0 bytes"),
         (b"not a zip at all", "not a zip"),
         (ZIP.replace(IMAGES["0802.png"][:40], bytes(40)), "Bad CRC-32 .*0802.png"),
+        (with_field(8, 99), "compression method"),
+        (with_field(6, 1), "password"),
     ],
-    ids=["bomb", "empty", "no zip", "damaged"],
+    ids=["bomb", "empty", "no zip", "damaged", "unknown method", "password"],
 )
 def test_a_zip_that_makes_no_sense_is_refused(server, cache, registry, content, said):
     registry(server.serve("DIV2K/valid.zip", content))

@@ -18,16 +18,16 @@ import pytest
 import torch
 
 from srlib import exercises
-from srlib.comparison import difference
-from srlib.exercise_inputs import shuffle
 from srlib.exercises import points
-from srlib.grading import Exercise
+from srlib.exercises.comparison import difference
+from srlib.exercises.grading import Exercise
+from srlib.exercises.inputs import shuffle
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TOOL = REPOSITORY / "tools/assignment.py"
 NAME = "05_residual_blocks"
 SECONDS = 8
-EXERCISES = [task for notebook in exercises._NOTEBOOKS for task in notebook.EXERCISES]
+EXERCISES = [exercises.get_exercise(name) for name in exercises.list_exercises().index]
 every_exercise = pytest.mark.parametrize("task", EXERCISES, ids=lambda task: task.id)
 
 
@@ -162,9 +162,9 @@ IMAGE = '''def add_to_bicubic(lr, residual, scale):
     return imresize(lr, scale) + residual'''
 RIGHT = (BLOCK, SKIP, IMAGE)
 WRONG_BLOCK = BLOCK.replace("x + second", "second")
-STOLEN = "from srlib.exercises_05 import _residual_block as residual_block"
-FORGED = f"""import srlib.comparison, srlib.safe_call, sys
-srlib.comparison.difference = lambda *arguments, **options: ""
+STOLEN = "from srlib.exercises.nb05 import _residual_block as residual_block"
+FORGED = f"""import srlib.exercises.comparison, srlib.exercises.safe_call, sys
+srlib.exercises.comparison.difference = lambda *arguments, **options: ""
 for module in list(sys.modules.values()):
     for name in ("grade", "judge", "difference", "points", "check"):
         if hasattr(module, name):

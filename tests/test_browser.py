@@ -1,16 +1,16 @@
-"""Every notebook with sliders in a real browser: run it, look at it, move what can be moved.
+"""Every learner notebook in a real browser: run it, look at it, move what can be moved.
 
-The screenshots and the sliders' times stay in build/screenshots.
+Where there is no Chromium, `make test` runs them with nbval. The screenshots stay in
+build/screenshots. How fast sliders are says `make bench BENCH=browser`.
 """
 
-import csv
 import io
-import re
 from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
+from bench_browser import measure, open_with_empty_slider
 from browser import ROOT, SCREENSHOTS, jupyterlab, launch
 from notebook_page import Control, NotebookPage, prepare
 from PIL import Image
@@ -18,11 +18,7 @@ from PIL import Image
 pytestmark = [pytest.mark.browser, pytest.mark.notebooks, pytest.mark.slow]
 
 
-def has_sliders(path: Path) -> bool:
-    return bool(re.search(r"\b(Explorer|\w*Slider|interact\w*)\(", path.read_text()))
-
-
-NOTEBOOKS = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if has_sliders(path)]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
 @pytest.fixture(scope="module")
@@ -55,39 +51,30 @@ def open_notebook(context, lab):
         notebook.close()
 
 
-@pytest.fixture(scope="module")
-def latencies(request):
-    """Collect the sliders' times by notebook; print them and write them to a file."""
-    table = {}
-    yield table
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    rows = [
-        (name, slider, round(milliseconds, 1), round(empty, 1))
-        for name, several in table.items()
-        for slider, milliseconds, empty in several
-    ]
-    with (SCREENSHOTS / "latency.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("notebook", "slider", "milliseconds", "empty"), *rows])
-    reporter = request.config.pluginmanager.getplugin("terminalreporter")
-    reporter.write_line("\n\nFrom a key press to the new picture, medians:")
-    for name, several in table.items():
-        for latency in several:
-            reporter.write_line(f"  {name:28} {latency}")
+def checked(notebook: nbformat.NotebookNode) -> list:
+    """Return what the cells show that must be the same everywhere, as nbval would compare it."""
+    found = []
+    for cell in notebook.cells:
+        if "NBVAL_CHECK_OUTPUT" in cell.source:
+            printed = "".join("".join(output.get("text", "")) for output in cell.outputs)
+            shown = [output.get("data", {}) for output in cell.outputs]
+            found.append((printed, [{k: "".join(d[k]) for k in d if "text" in k} for d in shown]))
+    return found
 
 
-def test_there_are_notebooks_with_sliders():
+def test_there_are_notebooks_and_outputs_to_check():
     assert len(NOTEBOOKS) >= 16
+    assert sum(len(checked(nbformat.read(path, as_version=4))) for path in NOTEBOOKS) >= 17
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_notebook_runs_and_everything_moves(path, open_notebook, latencies):
+def test_notebook_runs_and_everything_moves(path, open_notebook):
     notebook = open_notebook(path)
     notebook.run_all()
-    notebook.screenshot(SCREENSHOTS / f"{path.stem}_before.jpg")
+    assert checked(notebook.contents()) == checked(nbformat.read(path, as_version=4))
+    notebook.screenshot(SCREENSHOTS / f"{path.stem}.jpg")
     faults = notebook.faults()
-    moved, latencies[path.stem] = notebook.move_everything()
-    notebook.screenshot(SCREENSHOTS / f"{path.stem}_after.jpg")
-    assert faults + moved + notebook.console == []
+    assert faults + notebook.move_everything() + notebook.console == []
 
 
 INTERPOLATION = ROOT / "notebooks" / "02_interpolation.ipynb"
@@ -123,7 +110,7 @@ def test_a_photograph_of_ones_own(open_notebook):
 
     upload("my own, grün.jpg", photo.getvalue())
     cell.get_by_text("my own, grün.jpg: 900 x 600 shrunk to 512 x 342").wait_for()
-    assert slider.arrival() is not None
+    assert slider.picture.evaluate("arrived")
     size = "image => [image.naturalWidth, image.naturalHeight]"
     assert slider.picture.evaluate(size) == [512, 342]
     assert slider.faults() == []
@@ -138,7 +125,6 @@ def test_a_photograph_of_ones_own(open_notebook):
 
 PRELUDE = """\
 import sys
-import time
 import ipywidgets
 import numpy as np
 from IPython.display import Image, Javascript, display
@@ -182,7 +168,6 @@ FAULTY = {
     "Explorer(lambda jump: (plain(jump), 'caption\\n' * jump), jump=slider())": [
         "slider 'jump' to the "
     ],
-    "Explorer(lambda slow: time.sleep(0.3) or plain(slow), slow=slider())": ["slow: slow"],
     "Explorer(lambda on: plain(7), on=ipywidgets.Checkbox(True))": [
         "checkbox 'on' to the False: no new picture",
         "checkbox 'on' to the True: no new picture",
@@ -201,7 +186,32 @@ def test_the_checks_find_what_is_wrong(open_notebook, tmp_path):
     notebook = open_notebook(tmp_path / "faulty.ipynb")
     notebook.run_all()
     faults = notebook.faults()
-    found = faults + notebook.move_everything()[0] + notebook.console
+    found = faults + notebook.move_everything() + notebook.console
     expected = [fault for faults in FAULTY.values() for fault in faults]
     assert [fault for fault in found if not any(part in fault for part in expected)] == []
     assert [part for part in expected if not any(part in fault for fault in found)] == []
+
+
+SLOW = """\
+import time
+import ipywidgets
+import numpy as np
+from srlib.widgets import Explorer
+
+def render(slow):
+    time.sleep(0.3)
+    return np.full((40, 60, 3), slow, np.uint8)
+
+Explorer(render, slow=ipywidgets.IntSlider(3, 0, 9))
+"""
+
+
+def test_the_bench_takes_the_time(context, lab, tmp_path):
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    slow = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(SLOW)], metadata=metadata)
+    nbformat.write(slow, tmp_path / "slow.ipynb")
+    notebook = open_with_empty_slider(context, lab, tmp_path / "slow.ipynb")
+    slider, empty = notebook.controls()
+    milliseconds, of_the_empty = measure(slider, empty, presses=3)
+    notebook.close()
+    assert milliseconds > 300 and of_the_empty > 0

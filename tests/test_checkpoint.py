@@ -15,8 +15,8 @@ from forks import PHASES, in_a_fork, kill_in
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from srlib import checkpoint
-from srlib.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from srlib.training import checkpoint
+from srlib.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 
 SOURCE = Path(checkpoint.__file__).parent
 
@@ -224,9 +224,10 @@ def test_where_all_are_broken_there_is_none(tmp_path):
     assert len(warned) == 2
 
 
-def test_what_a_killed_process_left_is_replaced(tmp_path):
-    two_checkpoints(tmp_path)
-    (tmp_path / "unfinished.part").write_bytes(b"x" * 1000)
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    name = two_checkpoints(tmp_path).name
+    (tmp_path / ".step-000000003-0123-x7").mkdir()
+    (tmp_path / ".step-000000003-0123-x7" / name).write_bytes(b"x" * 1000)
     assert load_checkpoint(tmp_path).step == 2
     save_checkpoint(tmp_path, 3, {})
     assert len(files(tmp_path)) == 2 and load_checkpoint(tmp_path).step == 3

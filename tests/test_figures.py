@@ -1,4 +1,3 @@
-import io
 import math
 
 import matplotlib
@@ -8,12 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib import pyplot, style
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from PIL import Image
 
 from srlib import figures
 from srlib.figures import compare, error_map, show, wipe, zoom_grid
+from srlib.figures.raster import rasterize
 from srlib.metrics import score
 from srlib.resample import imresize
 
@@ -31,15 +29,9 @@ def images() -> dict[str, np.ndarray]:
     }
 
 
-def draw(figure: Figure) -> np.ndarray:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
-
-
 def assert_texts_fit(figure: Figure):
     """All titles lie within the figure and none covers another."""
-    draw(figure)
+    rasterize(figure)
     titles = [axes.title for axes in figure.findobj(matplotlib.axes.Axes) if axes.get_title()]
     boxes = [title.get_window_extent() for title in titles]
     width, height = figure.bbox.width, figure.bbox.height
@@ -67,7 +59,7 @@ def test_compare_takes_the_reference_as_an_image(images):
 
 def test_compare_shows_lr_pixels_as_squares_of_the_same_total_size(images):
     figure = compare(images)
-    draw(figure)
+    rasterize(figure)
     extents = [axes.get_window_extent() for axes in figure.axes]
     assert len({(round(e.width), round(e.height)) for e in extents}) == 1
     assert [axes.images[0].get_interpolation() for axes in figure.axes] == ["nearest"] * 4
@@ -76,7 +68,7 @@ def test_compare_shows_lr_pixels_as_squares_of_the_same_total_size(images):
 def test_compare_smooths_what_it_shrinks():
     stripes = np.zeros((100, 1200, 3), np.uint8)
     stripes[:, ::2] = 255
-    picture = draw(compare({"a": stripes, "b": stripes}))
+    picture = rasterize(compare({"a": stripes, "b": stripes}))
     middle = picture[picture.shape[0] // 2, 100:400, 0]
     assert middle.std() < 40  # dropping pixels would keep black and white: 127
 
@@ -106,7 +98,7 @@ def test_zoom_grid_shows_the_pixels_of_the_box(images):
     hr = np.zeros((40, 60, 3), np.uint8)
     hr[10:20, 30:50] = (255, 0, 0)
     figure = zoom_grid({"HR": hr}, (10, 30, 10, 20))
-    picture = draw(figure)
+    picture = rasterize(figure)
     box = figure.axes[1].get_window_extent()
     rows = slice(round(figure.bbox.height - box.y1) + 2, round(figure.bbox.height - box.y0) - 2)
     crop = picture[rows, round(box.x0) + 2 : round(box.x1) - 2]
@@ -117,7 +109,7 @@ def test_zoom_grid_shows_the_pixels_of_the_box(images):
 def test_zoom_grid_outline_shows_on_black_and_on_white(colour):
     flat = np.full((60, 60, 3), colour, np.uint8)
     figure = zoom_grid({"flat": flat}, (20, 20, 20, 20))
-    picture = draw(figure)
+    picture = rasterize(figure)
     box = figure.axes[0].get_window_extent()
     height = figure.bbox.height
     whole = picture[round(height - box.y1) + 2 : round(height - box.y0) - 2]
@@ -248,29 +240,12 @@ def test_show_refuses_to_say_nothing(alt):
         show(Figure(), alt)
 
 
-def test_line_plots_are_small_and_photographs_fit():
-    mime, data = figures._encode(line_plot())
-    pyplot.close("all")
-    assert mime == "image/png" and len(data) < 40_000
-    assert Image.open(io.BytesIO(data)).size == (800, 400)
-    rough = np.random.default_rng(0).integers(0, 256, (300, 450, 3), dtype=np.uint8)
-    photo = imresize(imresize(rough, 1 / 3), 3)[:300, :450]  # about as rough as fur
-    mime, data = figures._encode(compare({"a": photo, "b": photo, "c": photo}))
-    assert mime == "image/jpeg" and len(data) < 120_000
-    assert Image.open(io.BytesIO(data)).layers == 3
-
-
-def test_encoding_is_deterministic(images):
-    first, second = (figures._encode(compare(images)) for _ in range(2))
-    assert first == second
-
-
 def test_figures_look_alike_under_any_style(images):
-    plain = draw(compare(images, reference="HR", scale=4))
+    plain = rasterize(compare(images, reference="HR", scale=4))
     with style.context("dark_background"):
-        dark = draw(compare(images, reference="HR", scale=4))
+        dark = rasterize(compare(images, reference="HR", scale=4))
     with style.context("srlib.course"):
-        course = draw(compare(images, reference="HR", scale=4))
+        course = rasterize(compare(images, reference="HR", scale=4))
     assert (plain == dark).all() and (plain == course).all()
 
 

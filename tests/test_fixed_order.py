@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from srlib.fixed_order import FixedOrder
+from srlib._fixed_order import FixedOrder
 
 axis = st.tuples(st.integers(1, 9), st.integers(1, 5), st.integers(0, 4), st.integers(0, 4))
 

@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from srlib.comparison import describe, difference
-from srlib.grading import Case, Exercise, Mistake, grade
-from srlib.safe_call import TimeUp, safe_call
+from srlib.exercises.comparison import difference, in_words
+from srlib.exercises.grading import Case, Exercise, Mistake, grade
+from srlib.exercises.safe_call import TimeUp, safe_call
 
 TOLERANCE = 1e-6
 
@@ -57,7 +57,6 @@ def double_by_index(image, offset=0):
 
 
 DOUBLE = Exercise(
-    id="99.1",
     title="Doubling",
     reference=double,
     cases=double_cases,
@@ -73,7 +72,7 @@ DOUBLE = Exercise(
 def exercise(reference, *cases, mistakes=(), tolerance=TOLERANCE):
     """Make an exercise with unnamed cases, given as tuples of arguments."""
     made = tuple(Case(f"number {n}", arguments) for n, arguments in enumerate(cases))
-    return Exercise("99.2", "Invented", reference, lambda: made, mistakes, (), tolerance)
+    return Exercise("Invented", reference, lambda: made, mistakes, (), tolerance)
 
 
 def failure(task, answer, **options):
@@ -427,7 +426,7 @@ def test_an_endless_loop_is_ended():
     started = time.perf_counter()
     message = failure(DOUBLE, loop_for_ever, time_limit_s=0.5)
     assert "was stopped" in message
-    assert 0.5 <= time.perf_counter() - started < 3
+    assert time.perf_counter() - started >= 0.5
 
 
 def test_an_endless_loop_that_catches_exceptions_is_ended():
@@ -456,11 +455,11 @@ def test_the_limit_is_for_all_cases_together():
     task = exercise(lambda x: x, *[(1,)] * 20)
 
     def slow(x):
-        time.sleep(0.05)
+        time.sleep(0.01)
         return x
 
-    assert "was stopped" in failure(task, slow, time_limit_s=0.3)
-    assert grade(task, slow, time_limit_s=30).status == "passed"
+    assert "was stopped" in failure(task, slow, time_limit_s=0.1)
+    assert grade(task, slow, time_limit_s=600).status == "passed"
 
 
 def test_an_answer_in_time_is_never_interrupted_late():
@@ -749,5 +748,5 @@ def test_differences_in_words(value, expected, text):
         (object(), "an object of type object"),
     ],
 )
-def test_describe(value, text):
-    assert describe(value) == text
+def test_values_in_words(value, text):
+    assert in_words(value) == text

@@ -94,6 +94,7 @@ def test_kinds_that_lose_nothing_are_read_without_a_word(picture, expected):
         (encoded(Image.fromarray(np.full((2, 2), 129, np.uint16)), "PNG"), 1, "16 bits"),
         (encoded(Image.fromarray(np.full((2, 2), 51400, np.uint16)), "TIFF"), 200, "16 bits"),
         (encoded(Image.new("CMYK", (2, 2), (0, 0, 0, 55)), "TIFF"), 200, "CMYK"),
+        (encoded(Image.new("CMYK", (2, 2), (0, 0, 0, 55)), "JPEG"), 200, "CMYK"),
         (
             encoded(
                 Image.new("RGB", (2, 2), "black"),

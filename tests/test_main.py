@@ -193,6 +193,19 @@ def test_a_loss_is_said(photo, networks, capsys):
     assert "note: " in (error := capsys.readouterr().err) and "onto white" in error
 
 
+def test_a_diverging_training_and_odd_settings_get_a_sentence(tmp_path, monkeypatch, capsys):
+    arguments = ["train", "--out", str(tmp_path / "out"), "--scale", "2"]
+    wild = "--profile ci --progress false --output linear --learning-rate 1e30".split()
+    assert main([*arguments, *wild]) == 1
+    assert re.match("error: the loss in step .* is .*lower learning rate", capsys.readouterr().err)
+    monkeypatch.setenv("SRLIB_PROFILE", "laptop")
+    assert main(arguments) == 1
+    assert capsys.readouterr().err.startswith("error: SRLIB_PROFILE must be one of ci, cpu, gpu")
+    monkeypatch.setenv("SRLIB_DATA", "~nosuchuser/pictures")
+    assert main(["fetch", "Set5"]) == 1
+    assert "error: SRLIB_DATA must be a folder, got '~nosuchuser/" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["upscale"], ["evaluate", "--scale", "x"]])
 def test_wrong_usage_exits_with_2(arguments):
     with pytest.raises(SystemExit) as info:
@@ -200,7 +213,7 @@ def test_wrong_usage_exits_with_2(arguments):
     assert info.value.code == 2
 
 
-@pytest.mark.parametrize("command", ["info", "fetch", "upscale", "evaluate"])
+@pytest.mark.parametrize("command", ["info", "fetch", "upscale", "evaluate", "train"])
 def test_help(command, capsys):
     with pytest.raises(SystemExit) as info:
         main([command, "--help"])
@@ -272,7 +285,7 @@ def test_ctrl_c_is_quiet(monkeypatch, capsys):
 
 
 def test_the_module_runs_as_a_program():
-    result = subprocess.run(
-        [sys.executable, "-m", "srlib", "fetch", "Set6"], capture_output=True, text=True
-    )
+    # Without docstrings (-OO): they are for people, no command may depend on them.
+    command = [sys.executable, "-OO", "-m", "srlib", "fetch", "Set6"]
+    result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 1 and result.stderr.startswith("error: ")

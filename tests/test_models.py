@@ -14,11 +14,14 @@ from skimage.color import rgb2ycbcr
 from torch import nn
 
 from srlib.assets import data_file
-from srlib.classic_models import FSRCNN, SRCNN, PlainCNN, PoolingCNN
 from srlib.data import load_images, make_pairs
 from srlib.evaluation import evaluate
 from srlib.layers import DeconvBlock, PixelShuffleBlock
 from srlib.models import (
+    FSRCNN,
+    SRCNN,
+    PlainCNN,
+    PoolingCNN,
     SrResNet,
     TwoStageSrResNet,
     create_model,
@@ -53,9 +56,9 @@ each_network = pytest.mark.parametrize("variant", NETWORKS)
 each_scale = pytest.mark.parametrize("scale", [2, 3, 4])
 
 
-def make(variant, scale, seed=0):
+def make(variant, scale):
     """With random weights everywhere: the untrained tail of a network with image skip is zero."""
-    torch.manual_seed(seed)
+    torch.manual_seed(0)
     name, options = NETWORKS[variant]
     model = create_model(name, scale, **options)
     for parameter in model.parameters():
@@ -128,18 +131,7 @@ def test_half_precision_gives_nearly_the_same(variant, dtype):
     np.testing.assert_allclose(output.float(), expected, atol=0.05)
 
 
-@each_network
-def test_weights_survive_a_file(variant, tmp_path):
-    model, other = make(variant, 3), make(variant, 3, seed=1)
-    save_file(model.state_dict(), tmp_path / "model.safetensors")
-    assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
-    lr = picture(5, 4)
-    with torch.no_grad():
-        assert not torch.equal(model(lr), other(lr))
-        other.load_state_dict(load_file(tmp_path / "model.safetensors"))
-        np.testing.assert_array_equal(model(lr), other(lr))
-
-
+@pytest.mark.filterwarnings("ignore:Guards may run slower:RuntimeWarning")  # on Python 3.13.0
 @pytest.mark.parametrize("variant", [name for name in NETWORKS if "," not in name])
 def test_a_network_can_be_traced_as_one_graph(variant):
     model, lr = make(variant, 2), picture(5, 6)
@@ -205,9 +197,10 @@ def test_bad_arguments_are_named(name, options, message):
 
 
 def test_create_model_makes_what_is_asked_for():
-    assert {type(make(variant, 2)).__name__ for variant in NETWORKS} == {
-        cls.__name__ for cls in (SrResNet, TwoStageSrResNet, SRCNN, FSRCNN, PlainCNN, PoolingCNN)
-    }
+    with pytest.raises(ValueError, match="name must be one of") as error:
+        create_model("")
+    offered = str(error.value).removeprefix("name must be one of ").removesuffix(", got ''")
+    assert {type(make(variant, 2)).__name__ for variant in NETWORKS} == set(offered.split(", "))
     model = create_model("SrResNet", channels=6, num_blocks=3, upsampler="pixel_shuffle")
     assert model.scale == 4 and len(model.blocks) == 3 and model.head.out_channels == 6
     assert isinstance(model.upsample[0], PixelShuffleBlock)
@@ -526,6 +519,7 @@ def test_an_untrained_network_straight_to_rgb_without_image_skip_is_no_constant(
 def test_a_saved_network_comes_back(variant, tmp_path):
     name, options = NETWORKS[variant]
     model, lr = make(variant, 3).eval(), picture(5, 6)
+    assert set(model.state_dict()) == {name for name, _ in model.named_parameters()}
     save_network(tmp_path / "net.safetensors", model, name, scale=3, **options)
     loaded = load_pretrained(tmp_path / "net.safetensors")
     assert not loaded.training and type(loaded) is type(model)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from torch import nn
 
-from srlib.muon import Muon, orthogonalized
+from srlib.training.muon import Muon, orthogonalized
 
 
 def network(seed=0):

@@ -10,12 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from srlib.classic_models import FSRCNN
 from srlib.data import load_images, make_pairs
 from srlib.evaluation import evaluate, upscale
 from srlib.layers import BicubicUpsample
 from srlib.measuring import measure, receptive_field
-from srlib.models import SrResNet, load_pretrained
+from srlib.models import FSRCNN, SrResNet, load_pretrained
 from srlib.onnx_files import OnnxNetwork, export_onnx
 
 SIZES = [(1, 12, 14), (2, 7, 33), (1, 1, 1), (3, 2, 5), (1, 65, 48), (1, 31, 17)]

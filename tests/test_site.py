@@ -8,7 +8,6 @@ import http.server
 import re
 import shutil
 import threading
-import time
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urldefrag, urljoin
@@ -33,26 +32,37 @@ NOT_DRAWN = """[...document.querySelectorAll(".math")].filter(
   m => !m.querySelector("mjx-container mjx-math") || m.querySelector("mjx-merror")
 ).map(m => m.textContent)"""
 SCROLLS = "pre, .picture, .still-widget, .text_html, .pst-scrollable-table-container, mjx-container"
+# After a change of size the theme waits a little, then lets the keyboard reach what scrolls.
+REACHABLE = """() => !document.getAnimations().length && [...document.querySelectorAll(
+    "pre, .cell_output > .output, .jp-RenderedHTMLCommon, .pst-scrollable-table-container")].every(
+  e => !e.tabIndex === (e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight))"""
 TOO_WIDE = f"""[document.documentElement, ...document.querySelectorAll(
     ".bd-article :is(p, li, dt, dd, h1, h2, h3, code, a, img, summary)")].filter(
   e => Math.max(e.scrollWidth, e.getBoundingClientRect().right) > 400 && !e.closest("{SCROLLS}")
 ).map(e => e.outerHTML.slice(0, 200))"""
 
 
-def course_with(tmp_path, repository: str) -> Path:
-    """Return a copy of the course, by links, whose pyproject.toml names another repository."""
-    root = tmp_path / FORK
-    root.mkdir()
-    for name in ("data", "notebooks", "README.md", "CHANGELOG.md", "LICENSE", "LICENSE-TEXT"):
+def small_course(folder: Path, repository: str) -> Path:
+    """Return a course of one notebook, by links, whose pyproject.toml names a repository."""
+    root = folder / FORK
+    for name in ("docs/notebooks", "notebooks", "data", "build"):
+        (root / name).mkdir(parents=True)
+    for name in ("docs/conf.py", "docs/package.json", "docs/package-lock.json"):
+        shutil.copy(ROOT / name, root / name)
+    shutil.copytree(ROOT / "docs/_static", root / "docs/_static")
+    (root / "docs/index.md").write_text("# Home\n\n```{toctree}\n:glob:\n\n*\n*/*\n```\n")
+    for name in (
+        "README.md",
+        "CHANGELOG.md",
+        "CONTRIBUTING.md",
+        "data/README.md",
+        "docs/licence.md",
+    ):
+        (root / name).write_text(f"# {name}\n")
+    for name in ("LICENSE", "LICENSE-TEXT", "srlib", f"notebooks/{NOTEBOOKS[2].name}"):
         (root / name).symlink_to(ROOT / name)
-    for name in ("solutions", "srlib", "tests", "tools", "CITATION.cff"):
-        (root / name).symlink_to(ROOT / name)
-    shutil.copytree(ROOT / "docs", root / "docs")
-    setting = f'[tool.srlib.course]\nrepository = "{repository}"\nref = "main"\n'
-    (root / "pyproject.toml").write_text(setting)
-    (root / "build").mkdir()
-    with contextlib.suppress(FileExistsError):
-        (ROOT / "build" / "npm").mkdir(parents=True)
+    set_repository(root, repository, "main")
+    (ROOT / "build" / "npm").mkdir(parents=True, exist_ok=True)
     (root / "build" / "npm").symlink_to(ROOT / "build" / "npm")
     return root
 
@@ -67,18 +77,15 @@ def build_or_skip(root: Path, output: Path) -> Path:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     """The site of this repository as it is."""
-    start = time.monotonic()
-    output = build_or_skip(ROOT, tmp_path_factory.mktemp("built") / "site")
-    print(f"the site was built in {time.monotonic() - start:.0f} s")
-    return output
+    return build_or_skip(ROOT, tmp_path_factory.mktemp("built") / "site")
 
 
 @pytest.fixture(scope="module")
 def fork(tmp_path_factory) -> Path:
-    """The site of the same course, without a repository if it has one, else with one."""
+    """The site of a course without a repository if this one has one, else with one."""
     repository = "" if build_site.course_address(ROOT)[0] else "some-owner/some-course"
     folder = tmp_path_factory.mktemp("fork")
-    return build_or_skip(course_with(folder, repository), folder / "site")
+    return build_or_skip(small_course(folder, repository), folder / "site")
 
 
 @contextlib.contextmanager
@@ -150,6 +157,7 @@ def browser(site):
 def reader(browser):
     context, base = browser
     page = context.new_page()
+    page.set_default_timeout(300_000)  # on any machine; nothing takes long but what hangs
     yield Reader(page, base)
     page.close()
 
@@ -197,7 +205,7 @@ class TestInTheBrowser:
             page.set_viewport_size({"width": 400, "height": 800})
             page.emulate_media(color_scheme="dark")
             page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
-            page.wait_for_timeout(400)  # after 300 ms the theme looks anew at what scrolls
+            page.wait_for_function(REACHABLE)
             if axe:
                 reader.expect(SERIOUS, "axe, dark, 400 pixels")
             reader.expect(TOO_WIDE, "wider than 400 pixels")
@@ -305,8 +313,10 @@ class TestBuilt:
     def test_every_public_name_of_the_library_is_explained_and_no_other(self, site):
         texts = [path.read_text("utf-8") for path in (site / "api").glob("*.html")]
         explained = {name for text in texts for name in Links(text).ids}
-        for path in sorted((ROOT / "srlib").glob("*.py")):
-            if path.stem == "__init__" or re.fullmatch(r"exercises_\d\d", path.stem):
+        for path in sorted((ROOT / "srlib").rglob("*.py")):
+            module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+            module = module.removesuffix(".__init__")
+            if re.search(r"^srlib$|\._(?!_main__)|\.nb\d\d$", module):
                 continue
             tree = ast.parse(path.read_text("utf-8"))
             imports = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
@@ -317,34 +327,41 @@ class TestBuilt:
                 if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__"
             ]
             for name in public:
-                assert f"{homes.get(name, f'srlib.{path.stem}')}.{name}" in explained
+                assert f"{homes.get(name, module)}.{name}" in explained
         private = [name for name in explained if re.search(r"^srlib.*\._(?!_main__)", name)]
         assert private == []
 
     @pytest.mark.parametrize("which", ["site", "fork"])
     def test_buttons_follow_the_one_setting(self, which, request):
         folder = request.getfixturevalue(which)
-        repository, ref = build_site.course_address(
-            ROOT if which == "site" else folder.parent / FORK
-        )
-        for path in NOTEBOOKS:
+        root = ROOT if which == "site" else folder.parent / FORK
+        address = build_site.course_address(root)
+        for path in sorted((root / "notebooks").glob("*.ipynb")):
             page = (folder / "notebooks" / f"{path.stem}.html").read_text("utf-8")
-            buttons = re.findall(r'<a class="launch" href="([^"]*)"[^>]*>([^<]*)</a>', page)
-            file = f"{repository}/blob/{ref}/notebooks/{path.name}"
-            wanted = [(path.name, "Download notebook")]
-            if repository:
-                wanted.insert(0, (f"{build_site.COLAB}/github/{file}", "Open in Colab"))
-                wanted.append((f"https://github.com/{file}", "View source"))
-            assert buttons == wanted
+            assert buttons(page) == wanted_buttons(path, address)
             assert "colab-badge" not in page
             assert (folder / "notebooks" / path.name).read_bytes() == path.read_bytes()
         home = (folder / "index.html").read_text("utf-8")
-        assert (f"https://github.com/{repository}" in home) == bool(repository)
+        assert (f"https://github.com/{address[0]}" in home) == bool(address[0])
 
     def test_solutions_are_not_shown(self, site):
         assert not list(site.rglob("solutions"))
         marker = "BEGIN SOLUTION"
         assert not [name for name in pages(site) if marker in (site / name).read_text("utf-8")]
+
+
+def buttons(page: str) -> list[tuple[str, str]]:
+    return re.findall(r'<a class="launch" href="([^"]*)"[^>]*>([^<]*)</a>', page)
+
+
+def wanted_buttons(path: Path, address: tuple[str, str]) -> list[tuple[str, str]]:
+    repository, ref = address
+    file = f"{repository}/blob/{ref}/notebooks/{path.name}"
+    download = (path.name, "Download notebook")
+    if not repository:
+        return [download]
+    colab = (f"{build_site.COLAB}/github/{file}", "Open in Colab")
+    return [colab, download, (f"https://github.com/{file}", "View source")]
 
 
 # ---- without a build -----------------------------------------------------------------------
@@ -403,6 +420,16 @@ def test_links_in_code_and_to_other_hosts_stay(course):
     text = "# Page\n\n[x](https://example.org/a.md)\n\n```sh\n[x](gone.md)\n```\n"
     (course / "docs/page.md").write_text(text)
     assert render(course, "docs/page.md") == text
+
+
+@pytest.mark.parametrize("address", [("", "main"), ("some-owner/some-course", "v1")])
+def test_every_notebook_gets_the_buttons_of_the_setting(address):
+    for path in NOTEBOOKS:
+        notebook = nbformat.read(path, as_version=4)
+        build_site.notebook_page(notebook, path.stem, address)
+        title = notebook.cells[0].source
+        assert buttons(title) == wanted_buttons(path, address)
+        assert "colab-badge" not in title
 
 
 def test_the_badge_becomes_a_button():

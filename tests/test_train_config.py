@@ -1,5 +1,5 @@
 import math
-from dataclasses import FrozenInstanceError, asdict
+from dataclasses import FrozenInstanceError, fields
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from srlib.train_config import LOSSES, TrainConfig, charbonnier, schedule
+from srlib.training.config import LOSSES, TrainConfig, charbonnier, schedule
 
 # Written down anew: where a training stands, and the part of the highest rate that goes with it.
 BY_HAND = {
@@ -151,5 +151,6 @@ def test_a_config_stays_as_it_is_and_its_fields_are_described():
     config = TrainConfig(seconds=60)
     with pytest.raises(FrozenInstanceError):
         config.seconds = 3
-    for name in asdict(config):
-        assert f"\n    {name} : " in TrainConfig.__doc__
+    for field in fields(config):
+        assert f"\n{field.name} : " in TrainConfig.__doc__
+        assert len(field.metadata["help"]) > 10 and field.metadata["help"] in TrainConfig.__doc__

@@ -235,6 +235,18 @@ def test_two_updates_in_one_minute_keep_both(course):
     assert contents == {"first", "second"}
 
 
+def test_a_notebook_that_became_a_link_and_an_own_list_of_what_to_ignore(course):
+    origin, learner = course
+    put(learner, {"my_work/.gitignore": "mine\n", "my_work/05.ipynb": "elsewhere"})
+    (learner / NOTEBOOK).unlink()
+    (learner / NOTEBOOK).symlink_to(Path("..", "my_work", "05.ipynb"))
+    publish(origin)
+    assert update.main(learner) == 0 and is_new(learner)
+    link = next(learner.glob("my_work/20*")) / NOTEBOOK
+    assert link.is_symlink() and str(link.readlink()) == "../my_work/05.ipynb"
+    assert (learner / "my_work/.gitignore").read_text() == "mine\n"
+
+
 def test_the_setup_cell_does_not_take_what_is_kept_for_the_course(course):
     origin, learner = course
     publish(origin, NEWS | {"pyproject.toml": "new"})
@@ -437,6 +449,7 @@ LEARNER = st.lists(
 COURSE = st.dictionaries(st.sampled_from(NAMES), st.sampled_from(["edit", "delete"]), max_size=6)
 
 
+@pytest.mark.processes
 @settings(max_examples=25)
 @given(LEARNER, COURSE, st.booleans())
 def test_no_byte_is_lost(template, tmp_path_factory, learner_does, course_does, commits):

@@ -9,6 +9,7 @@ import weights_so_far
 from srlib.__main__ import main
 from srlib.models import load_pretrained
 from srlib.training import train
+from srlib.training.checkpoint import load_checkpoint
 
 
 class KilledError(Exception):
@@ -30,7 +31,7 @@ def test_the_weights_are_those_of_the_last_checkpoint(tmp_path, monkeypatch, dec
 
         return train(*arguments, on_step=step_or_die, **more)
 
-    monkeypatch.setattr("srlib.train_command.train", train_until_killed)
+    monkeypatch.setattr("srlib._train_command.train", train_until_killed)
     with pytest.raises(KilledError):
         main([*options, "--steps", "9", "--checkpoint-every", "4", "--out", str(part)])
     assert not (part / "model.safetensors").exists()
@@ -39,7 +40,8 @@ def test_the_weights_are_those_of_the_last_checkpoint(tmp_path, monkeypatch, dec
     for name, value in load_pretrained(part / "model.safetensors").state_dict().items():
         assert torch.equal(value, expected[name]), name
     run = json.loads((part / "run.json").read_text())
-    assert run["steps"] == 4 and run["train_seconds"] > 0
+    seconds = load_checkpoint(part / "checkpoints").state["seconds"]
+    assert run["steps"] == 4 and run["train_seconds"] == round(seconds, 1)
 
 
 def test_a_folder_without_a_checkpoint_is_named(tmp_path):

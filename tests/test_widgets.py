@@ -9,7 +9,6 @@ from matplotlib import pyplot
 from matplotlib.figure import Figure
 from PIL import Image
 
-from srlib import widgets
 from srlib.assets import sample_image
 from srlib.widgets import Explorer, PhotoPicker
 
@@ -39,10 +38,9 @@ def upload(picker, data: bytes, name="photo.png"):
     picker.upload.set_state({"value": [file]})
 
 
-def encode(array, mode=None, kind="PNG", **options) -> bytes:
+def encode(array) -> bytes:
     buffer = io.BytesIO()
-    image = Image.fromarray(array)
-    (image.convert(mode) if mode else image).save(buffer, format=kind, **options)
+    Image.fromarray(array).save(buffer, format="PNG")
     return buffer.getvalue()
 
 
@@ -91,9 +89,7 @@ def test_moved_pictures_are_lossless_whatever_their_size():
 
 def test_the_stored_state_is_small():
     explorer = Explorer(lambda image: image, photo=PhotoPicker("coffee"))
-    assert len(explorer.picture.value) <= widgets.FIRST_PICTURE_LIMIT
-    kind, data = widgets._encode(sample_image("chelsea")[:32, :32], widgets.FIRST_PICTURE_LIMIT)
-    assert kind == "webp"
+    assert explorer.picture.format == "jpeg" and len(explorer.picture.value) <= 110_000
 
 
 @pytest.mark.parametrize("through_pyplot", [False, True])
@@ -142,7 +138,7 @@ def test_the_first_error_raises():
     "picture", [None, np.zeros((4, 4)), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3)), "x"]
 )
 def test_a_picture_of_another_kind_is_refused(picture):
-    with pytest.raises(TypeError, match=r"uint8 of shape \(H, W, 3\), got"):
+    with pytest.raises(ValueError, match=r"the picture must be uint8 of shape \(H, W, 3\), got"):
         Explorer(lambda level: picture, level=slider())
 
 
@@ -204,6 +200,19 @@ def test_sweep_visits_every_extreme_and_moves_nothing():
     assert explorer.controls["a"].value == 1
 
 
+@pytest.mark.parametrize(
+    "options", [["x", "y"], [("first", "x"), ("second", "y")], {"first": "x", "second": "y"}]
+)
+def test_sweep_visits_every_option(options):
+    seen = []
+    explorer = Explorer(
+        lambda name: (seen.append(name), grey(1))[1], name=ipywidgets.Dropdown(options=options)
+    )
+    seen.clear()
+    explorer.sweep()
+    assert seen == ["x", "x", "y", "x", "y"]
+
+
 def test_sweep_starts_from_the_defaults():
     seen = []
     explorer = Explorer(lambda level: seen.append(level) or grey(level), level=slider(1))
@@ -228,7 +237,7 @@ def test_sweep_finds_a_jumping_size():
 
 def test_sweep_names_a_control_it_does_not_know():
     explorer = Explorer(lambda text: grey(1), text=ipywidgets.Text("a"))
-    with pytest.raises(TypeError, match="no extremes"):
+    with pytest.raises(TypeError, match="extremes of a control must be known, got Text"):
         explorer.sweep()
 
 
@@ -314,14 +323,6 @@ def test_an_upload_of_ipywidgets_7_arrives_too(photo, monkeypatch):
     assert not (picker.upload.value or picker.upload.data or picker.upload.metadata)
 
 
-def test_upload_is_turned_right(photo):
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees
-    picker = PhotoPicker("chelsea")
-    upload(picker, encode(photo, kind="JPEG", exif=exif), "turned.jpg")
-    assert picker.image.shape == (120, 80, 3)
-
-
 def test_upload_of_a_large_photograph():
     large = np.zeros((4000, 6000, 3), np.uint8)
     large[:, 3000:] = 200
@@ -337,11 +338,8 @@ def test_upload_of_a_large_photograph():
     [
         (encode(np.full((30, 40), 99, np.uint8)), None),
         (encode(np.full((30, 40, 4), 99, np.uint8)), "transparency"),
-        (encode(np.full((30, 40), 9999, np.uint16)), "16 bits"),
-        (encode(np.full((30, 40, 3), 99, np.uint8), "CMYK", "JPEG"), "CMYK"),
-        (encode(np.full((30, 40, 3), 99, np.uint8), "P"), None),
     ],
-    ids=["grey", "alpha", "16 bit", "CMYK", "palette"],
+    ids=["grey", "alpha"],
 )
 def test_upload_of_any_kind(data, remark):
     picker = PhotoPicker("chelsea")

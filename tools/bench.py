@@ -15,6 +15,7 @@ import jupytext
 import numpy as np
 import pandas as pd
 import torch
+from bench_browser import bench_browser
 from bench_training import bench_latency, bench_training
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
@@ -23,13 +24,15 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 
 from srlib.assets import is_cached
 from srlib.data import PatchSampler, load_images, make_pairs
-from srlib.environment import describe
+from srlib.environment import hardware
 from srlib.evaluation import evaluate
+from srlib.exercises import get_exercise, list_exercises
+from srlib.exercises.grading import grade
 from srlib.image import write_image
 from srlib.models import SrResNet
-from srlib.recipes import PROFILES
 from srlib.resample import imresize
 from srlib.training import TrainConfig, train
+from srlib.training.recipes import PROFILES
 
 ROOT = Path(__file__).resolve().parents[1]
 SWEEP = """
@@ -183,7 +186,7 @@ def bench_class_minute(seeds=(0, 1, 2), marks=(2, 5, 10, 20, 30, 45)):
     final = [[row[3] for row in rows if row[0] == seed][-1] for seed in seeds]
     print(
         f"class minute: {source} x4 {statistics.median(final):.2f} dB, median of {len(seeds)} "
-        f"seeds, {describe()['CPU']} (aim: at least 30.48 on Set5)"
+        f"seeds, {hardware()['CPU']} (aim: at least 30.48 on Set5)"
     )
     table = pd.DataFrame(rows, columns=["seed", "step", "seconds", "psnr_db"]).round(3)
     path = ROOT / "build" / "class_minute.csv"
@@ -208,6 +211,19 @@ def bench_sliders():
                 )
 
 
+def bench_grading():
+    """Grade the reference and each known mistake of every exercise, as ``check`` does."""
+    seconds = {}
+    for name in list_exercises().index:
+        task, start = get_exercise(name), time.perf_counter()
+        for answer in (task.reference, *(mistake.function for mistake in task.mistakes)):
+            grade(task, answer)
+        seconds[name] = (time.perf_counter() - start) / (1 + len(task.mistakes))
+    slowest = sorted(seconds, key=seconds.get)[-3:]
+    named = ", ".join(f"{name} {seconds[name]:.2f} s" for name in reversed(slowest))
+    print(f"grading an answer: median {statistics.median(seconds.values()):.2f} s, slowest {named}")
+
+
 if __name__ == "__main__":
     os.environ.setdefault("SRLIB_PROFILE", "ci")
     benches = {
@@ -215,6 +231,8 @@ if __name__ == "__main__":
         "patches": bench_patches,
         "class_minute": bench_class_minute,
         "sliders": bench_sliders,
+        "browser": bench_browser,
+        "grading": bench_grading,
         "training": lambda: bench_training(batches_from_files),
         "latency": bench_latency,
     }

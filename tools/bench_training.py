@@ -16,11 +16,11 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from srlib.data import PatchSampler
-from srlib.environment import active_profile, by_profile, describe
+from srlib.environment import active_profile, by_profile, hardware
 from srlib.measuring import measure
 from srlib.models import SrResNet, load_pretrained
-from srlib.recipes import PROFILES, photographs
 from srlib.training import TrainConfig, train
+from srlib.training.recipes import PROFILES, photographs
 
 WAYS = {  # each adds one thing to the one before
     "float32, eager": {"mixed_precision": "no", "channels_last": False, "compile": "no"},
@@ -115,7 +115,7 @@ def bench_training(loader_batches):
     device = "cuda" if torch.cuda.is_available() else "cpu"
     recipe, network, sizes, pairs = recipe_of_profile()
     steps = by_profile(ci=10, cpu=50, gpu=500)
-    print(f"{describe()['GPU' if device == 'cuda' else 'CPU']}, torch {torch.__version__}")
+    print(f"{hardware()['GPU' if device == 'cuda' else 'CPU']}, torch {torch.__version__}")
 
     def fresh(sampler=None):
         torch.manual_seed(0)
@@ -151,7 +151,7 @@ def bench_latency():
     """Enlarge one frame with the shipped networks: time and memory, in several ways."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     frame = by_profile(ci=(45, 80), cpu=(90, 160), gpu=(540, 960))
-    print(f"LR {frame[1]} x {frame[0]}, x4, {describe()['GPU' if device == 'cuda' else 'CPU']}")
+    print(f"LR {frame[1]} x {frame[0]}, x4, {hardware()['GPU' if device == 'cuda' else 'CPU']}")
     rows = []
     for name in ("srresnet_small_x4", "srresnet_x4"):
         network = load_pretrained(name).to(device)

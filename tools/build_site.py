@@ -5,9 +5,9 @@ Run it from anywhere::
     python tools/build_site.py                # into build/site
     python tools/build_site.py --output DIR   # into another folder, which is replaced
 
-Nothing is executed: the notebooks are shown with the outputs they were committed with. The scripts
-that a page needs come from the npm packages of docs/package.json and are copied into the site, so
-that a reader's browser asks nobody else for anything.
+Nothing is executed: notebooks show their committed outputs. The scripts that the pages need come
+from the npm packages in docs/package.json and are copied into the site, so that a reader's browser
+contacts no other host.
 """
 
 import argparse
@@ -28,10 +28,10 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).resolve().parents[1]
 VIEW = "application/vnd.jupyter.widget-view+json"
 NO_NPM = (
-    "The site carries its scripts with it, and they come from npm packages, but npm was not "
-    "found: install Node.js with npm (Debian, Ubuntu: apt-get install nodejs npm)."
+    "The site's scripts come from npm packages, but npm was not found: install Node.js with npm "
+    "(Debian, Ubuntu: apt-get install nodejs npm)."
 )
-VENDORED = {  # of build/npm/node_modules: where it goes below _static/vendor
+VENDORED = {  # from build/npm/node_modules to _static/vendor
     "requirejs/require.js": "require.js",
     "@jupyter-widgets/html-manager/dist/embed-amd.js": "widgets/embed-amd.js",
     "@jupyter-widgets/html-manager/dist/*.woff2": "widgets",
@@ -41,7 +41,7 @@ VENDORED = {  # of build/npm/node_modules: where it goes below _static/vendor
 
 
 class SiteError(Exception):
-    """The site cannot be built; the message says why and what to do."""
+    """The site cannot be built; the message says why."""
 
 
 def install_packages(root: Path) -> Path:
@@ -65,7 +65,7 @@ def install_packages(root: Path) -> Path:
 
 
 def page_sources(root: Path) -> dict[str, str]:
-    """Return which file of the repository becomes which source of the site, both relative."""
+    """Return which file of the repository becomes which page's source, as relative paths."""
     sources = {
         path.relative_to(root).as_posix(): path.relative_to(root / "docs").as_posix()
         for path in (root / "docs").rglob("*")
@@ -76,8 +76,9 @@ def page_sources(root: Path) -> dict[str, str]:
     for path in sorted((root / "data/weights").glob("*/README.md")):
         sources[path.relative_to(root).as_posix()] = f"networks/{path.parent.name}.md"
     return sources | {
-        "README.md": "index.md",  # its sections are spread over the pages
+        "README.md": "index.md",  # other pages take sections of it too
         "CHANGELOG.md": "changelog.md",
+        "CONTRIBUTING.md": "contributing.md",
         "LICENSE": "licence.md",
         "LICENSE-TEXT": "licence.md",
         "data/README.md": "datasets.md",
@@ -85,10 +86,9 @@ def page_sources(root: Path) -> dict[str, str]:
 
 
 def resolve_links(text: str, file: str, page: str, root: Path, sources: dict[str, str]) -> str:
-    """Make the links of a Markdown text lead to the site's pages.
+    """Return a Markdown text of `file` with its links as they must be on `page`.
 
-    A link to another file of the repository leads to GitHub, where a repository is named, else
-    only its words stay. `file` and `page` are where the text stands and where it will stand.
+    A link to a file that is no page leads to GitHub, or becomes plain text if no repository is set.
     """
     repository, ref = course_address(root)
 
@@ -113,7 +113,7 @@ def resolve_links(text: str, file: str, page: str, root: Path, sources: dict[str
 
 
 def readme_sections(text: str) -> dict[str, str]:
-    """Return what stands under each heading of the README; ``<details>`` stand apart."""
+    """Return the README's sections by heading; ``<details>`` are under "HEADING, details"."""
     title, *sections = re.split(r"^#{1,2} (.+)\n", text, flags=re.MULTILINE)
     found = {}
     for heading, body in zip(sections[::2], sections[1::2], strict=True):
@@ -141,10 +141,9 @@ def text_page(file: str, page: str, root: Path, sources: dict[str, str]) -> str:
 
 
 def notebook_page(notebook: NotebookNode, stem: str, address: tuple[str, str]) -> None:
-    """Turn a learner notebook into one for reading, in place.
+    """Turn a learner notebook into a page for reading, in place.
 
-    The title gets buttons, the setup cell is folded. A widget stands in a frame which says that it
-    does not move here and what it shows; a finished progress bar becomes a line of text.
+    The title gets buttons, the setup cell is folded, and widgets become still frames.
     """
     title = notebook.cells[0]
     badge = rf"\[!\[Open in Colab\]\({re.escape(COLAB)}[^)]*\)\]\([^)]*\)\s*"  # an image of Colab's
@@ -181,9 +180,9 @@ def launch_bar(stem: str, address: tuple[str, str], moves: bool) -> str:
 
 
 def show_widget(states: dict, model: str) -> dict:
-    """Return an output's data for a saved widget, as HTML that the page's scripts fill.
+    """Return a saved widget as output data: a frame of HTML that the page's scripts fill.
 
-    Without controls it needs no script: a picture becomes an image, a progress bar text.
+    A widget without controls needs no script: a picture becomes an image, a progress bar text.
     """
     inside = list(widgets_inside(states, model))
     if inside[0]["model_name"] == "ImageModel":
@@ -203,14 +202,14 @@ def show_widget(states: dict, model: str) -> dict:
 
 
 def widgets_inside(states: dict, model: str):
-    """Yield a saved widget and all that stand inside it, in the order they are seen."""
+    """Yield a saved widget and all inside it, in the order in which they are shown."""
     yield states[model]
     for child in states[model]["state"].get("children", []):
         yield from widgets_inside(states, child.removeprefix("IPY_MODEL_"))
 
 
 def control_value(state: dict) -> str:
-    """Return what a control is set to, in words; empty if the widget is no control."""
+    """Return a control's name and value in words; empty if the widget is no control."""
     name = state.get("description")
     options = state.get("_options_labels")
     if options and state.get("index") is not None:
@@ -227,7 +226,7 @@ def plain(markup: str) -> str:
 
 
 def gather(root: Path, target: Path, packages: Path) -> None:
-    """Write everything that Sphinx reads into `target`, which is replaced."""
+    """Write all sources for Sphinx into `target`, which is replaced."""
     shutil.rmtree(target, ignore_errors=True)
     sources, address = page_sources(root), course_address(root)
     for file, page in sources.items():
@@ -263,7 +262,7 @@ def gather(root: Path, target: Path, packages: Path) -> None:
 
 
 def build(root: Path, output: Path) -> None:
-    """Build the site into `output`; `SiteError` if anything is wrong, warnings included."""
+    """Build the site into `output`; raise SiteError on any fault, warnings included."""
     work = root / "build" / "site-work"
     gather(root, work / "source", install_packages(root))
     shutil.rmtree(work / "site", ignore_errors=True)

@@ -1,7 +1,8 @@
 """Install the packages that the notebooks need and that are missing; change none that is there.
 
 The setup cell runs this on Colab and the like, in the notebook's own process, before anything of
-the course can be imported: it needs nothing but Python and pip. Torch is never installed.
+the course can be imported: it needs nothing but Python and pip. Torch is never installed, and
+torchvision only where pip can find the one that fits torch.
 """
 
 import importlib
@@ -52,6 +53,13 @@ def install_missing() -> None:
             "see pytorch.org for the one that fits this machine"
         )
     missing = [line for line in wanted() if normal(line) not in before]
+    number, _, build = before["torch"].partition("+")
+    if build and "torchvision" in map(normal, missing):  # pip would take one of another build
+        fitting = f"0.{int(number.split('.')[1]) + 15}"  # 2.0 and 0.15, 2.1 and 0.16, and so on
+        raise RuntimeError(
+            f"torchvision is not installed here: install torchvision {fitting} of the build "
+            f"{build} with --no-deps, from where torch {before['torch']} came"
+        )
     if not missing:
         print("No package is missing")
         return

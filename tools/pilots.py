@@ -26,8 +26,8 @@ from srlib.evaluation import evaluate
 from srlib.layers import ResidualBlock
 from srlib.measuring import measure
 from srlib.models import SrResNet, load_pretrained
-from srlib.recipes import photographs
 from srlib.training import TrainConfig, train
+from srlib.training.recipes import photographs
 
 RECORD = Path(__file__).resolve().parents[1] / "data" / "records" / "pilots.csv"
 SCALE, CROP = 4, 320  # HR pixels; the photographs of BSDS500 are 481 x 321

@@ -1,9 +1,9 @@
 """Write a fork's name into pyproject.toml, and from there into badges and setup cells.
 
-Run it from anywhere, commit, push, and the notebooks open on Colab::
+Run it from anywhere, commit and push; then the notebooks open on Colab::
 
     python tools/publish.py owner/name --ref main
-    python tools/publish.py --none                 # without badges again
+    python tools/publish.py --none                 # remove the badges
 """
 
 import argparse
@@ -19,7 +19,7 @@ TABLE = "[tool.srlib.course]"
 
 
 def stamp(text: str, repository: str, ref: str) -> str:
-    """Return pyproject.toml's text with another repository and ref; all else stays as it is."""
+    """Return pyproject.toml's text with another repository and ref, and nothing else changed."""
     head, table, rest = text.partition(f"\n{TABLE}\n")
     body, bracket, rest = rest.partition("\n[")
     for key, value in {"repository": repository, "ref": ref}.items():

@@ -33,7 +33,7 @@ from submissions import definitions, grade_id, others, solution_id, test_id
 from traitlets import Float
 
 from srlib.exercises import get_exercise
-from srlib.safe_call import Misfit, NotAttempted, Outcome, TimeUp
+from srlib.exercises.safe_call import Misfit, NotAttempted, Outcome, TimeUp
 
 LOADING_S = 120  # imports and the notebook's own definitions
 EVENT_LIMIT = 5_000_000  # bytes that one result may take

@@ -2,11 +2,10 @@
 
 python tools/ship_weights.py RUN NAME
 
-RUN is the --out of python -m srlib train, NAME like srresnet_x4. If RUN started from other weights,
-what made them is recorded too, and log.csv shows the trainings of one network as one, each after
-the other.
-Writes data/weights/NAME/: model.safetensors (float16, what is scored is this file), log.csv,
-record.json, README.md. The benchmarks are scored here, once, and decide nothing.
+RUN is the --out of python -m srlib train, NAME like srresnet_x4. Writes data/weights/NAME/:
+model.safetensors (float16; this file is scored), log.csv, record.json, README.md. If RUN started
+from other weights, the record says how those were made, and log.csv has the trainings of one
+network one after the other. The benchmarks are scored here, once, and decide nothing.
 """
 
 import io
@@ -20,12 +19,12 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from srlib._atomic import atomic_write
 from srlib.data import Pair, load_images, make_pairs
 from srlib.evaluation import evaluate
 from srlib.measuring import measure
 from srlib.models import load_pretrained
 from srlib.resample import imresize
-from srlib.whole_file import whole_file
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "weights"
 QUALITIES = (95, 80, 60)
@@ -71,7 +70,7 @@ def main(run_folder: Path, name: str):
     source, target = run_folder / "model.safetensors", folder / "model.safetensors"
     with safe_open(source, framework="pt") as file:
         metadata = file.metadata()
-    with whole_file(target) as partial:
+    with atomic_write(target) as partial:
         save_file({k: v.half() for k, v in load_file(source).items()}, partial, metadata=metadata)
 
     model = load_pretrained(target)
@@ -90,9 +89,14 @@ def main(run_folder: Path, name: str):
         clean = rows[-1 - len(QUALITIES)]
         record[f"{benchmark.lower()}_db"] = round(clean[1], 3)
         record[f"{benchmark.lower()}_ssim"] = round(clean[2], 4)
-    log.to_csv(folder / "log.csv", float_format="%.7g", na_rep="nan")
-    (folder / "record.json").write_text(json.dumps(record, indent=2) + "\n")
-    (folder / "README.md").write_text(card(name, record, rows, log))
+    texts = {
+        "log.csv": log.to_csv(float_format="%.7g", na_rep="nan"),
+        "record.json": json.dumps(record, indent=2) + "\n",
+        "README.md": card(name, record, rows, log),
+    }
+    for file_name, text in texts.items():
+        with atomic_write(folder / file_name) as partial:
+            partial.write_text(text)
     print(f"{folder}: Set5 {record['set5_db']:.2f} dB, Set14 {record['set14_db']:.2f} dB")
 
 

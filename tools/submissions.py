@@ -18,7 +18,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell
 SIZE_LIMIT = 100_000_000  # bytes of a file
 CHECK = re.compile(r'^(\w+) = check\("([\d.]+)", \1\)\s*$', re.MULTILINE)
 # Whoever writes these in a solution is not solving the exercise.
-SUSPICIOUS = re.compile(r"exercises_\d\d|srlib\.grading|sys\.modules|__globals__|get_objects")
+SUSPICIOUS = re.compile(r"exercises\.(nb\d\d|grading)|sys\.modules|__globals__|get_objects")
 
 
 class UnreadableError(ValueError):

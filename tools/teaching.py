@@ -1,9 +1,9 @@
-"""Print what a teacher looks up before a class, as Markdown: common mistakes, points, hints.
+"""Print common mistakes, points and hints of the exercises as Markdown, for teachers.
 
 Run it from anywhere::
 
-    python tools/teaching.py 05      # of one notebook
-    python tools/teaching.py         # of all
+    python tools/teaching.py 05      # one notebook
+    python tools/teaching.py         # all
 """
 
 import argparse
@@ -12,9 +12,9 @@ from srlib.exercises import get_exercise, list_exercises
 
 
 def describe(exercise_id: str) -> str:
-    """Return an exercise's points, the mistakes that `check` recognises, and its hints."""
+    """Return an exercise's points, the mistakes that `check` knows, and its hints, as Markdown."""
     task = get_exercise(exercise_id)
-    sentences = dict.fromkeys(mistake.message for mistake in task.mistakes)  # each once
+    sentences = dict.fromkeys(mistake.message for mistake in task.mistakes)  # without repeats
     return "\n".join(
         [
             f"## {task.id} {task.title}\n",

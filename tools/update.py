@@ -2,9 +2,9 @@
 
 ``make update``, or ``python tools/update.py`` on a machine without make; any Python from 3.9 on.
 
-A file that you changed stays as it is where the new version does not touch it. Where it does, your
-file is first copied to ``my_work/DATE/``, which git ignores, and then replaced. What cannot be
-updated this way ends in a sentence that says why, with everything as it was.
+A file that you changed and the new version changes too is first copied to ``my_work/DATE/``, which
+git ignores, and then replaced. If that cannot be done, a sentence says why, and everything is as it
+was.
 """
 
 import json
@@ -27,11 +27,11 @@ PACKAGES = {"pyproject.toml", "constraints.txt"}
 
 
 class CannotUpdate(Exception):
-    """Why there is no update; everything is as it was."""
+    """An update is not possible and nothing has changed; the message says why."""
 
 
 class Git:
-    """Runs git in a folder; what it says is English and never a question."""
+    """Runs git in a folder, in English and without questions."""
 
     def __init__(self, root):
         self.root = root
@@ -43,7 +43,7 @@ class Git:
         command = [
             self.program,
             "--literal-pathspecs",
-            *("-c", "merge.autoStash=false"),  # else it brings back what it hid, half merged
+            *("-c", "merge.autoStash=false"),  # else it may leave conflict marks in notebooks
             *("-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=30"),  # bytes/s, s
             *arguments,
         ]
@@ -53,7 +53,7 @@ class Git:
         return subprocess.run(command, cwd=self.root, env=environment, capture_output=True)
 
     def ask(self, *arguments, otherwise=None):
-        """Return what git prints; where it fails raise CannotUpdate with `otherwise` first."""
+        """Return what git prints. If it fails, raise CannotUpdate, with `otherwise` first."""
         done = self.run(*arguments)
         if done.returncode:
             said = done.stderr.decode(errors="replace").strip()
@@ -65,7 +65,7 @@ class Git:
         return self.paths("diff", "--name-only", "--no-renames", "--no-ext-diff", *arguments)
 
     def paths(self, *arguments):
-        """Return the paths that a command of git lists."""
+        """Return the paths that a git command lists."""
         command, *options = arguments
         return set(filter(None, self.ask(command, "-z", *options).split("\0")))
 
@@ -126,9 +126,9 @@ def update(root):
 
 
 def check_state(git):
-    """Raise CannotUpdate where there is no branch that could be moved on."""
+    """Raise CannotUpdate if there is no branch that can be moved to a newer version."""
     if not os.access(git.root, os.W_OK):
-        # By file, because git does not look into another account's repository.
+        # Read from the file: git refuses to open a repository of another account.
         config = str(git.root / ".git" / "config")
         origin = git.run("config", "--file", config, "remote.origin.url").stdout.decode().strip()
         raise CannotUpdate(
@@ -141,7 +141,7 @@ def check_state(git):
         otherwise="This folder cannot be updated by git. If it came as a ZIP file, get the new "
         "one and copy your notebooks into it. Git says:",
     )
-    # A copy inside another repository must not update that one.
+    # If the course lies inside another repository, git would update that one.
     if git.ask("rev-parse", "--show-prefix").strip():
         raise CannotUpdate(f"{git.root} is a folder of another git repository; update that one.")
     folder = Path(git.ask("rev-parse", "--absolute-git-dir").strip())
@@ -154,7 +154,7 @@ def check_state(git):
         raise CannotUpdate("Some files hold conflicts. Settle them first; git status lists them.")
     if git.run("symbolic-ref", "--quiet", "HEAD").returncode:
         raise CannotUpdate(
-            "This copy stands at a fixed version, not on a branch. To follow the newest one: "
+            "This copy is at a fixed version, not on a branch. To follow the newest one: "
             "git checkout main"
         )
     git.ask("rev-parse", "--verify", "--quiet", "HEAD", otherwise="There is no version here yet.")
@@ -162,13 +162,13 @@ def check_state(git):
         "rev-parse",
         "--verify",
         "@{upstream}",
-        otherwise="This branch follows none of the course. If the course's one is origin/main: "
+        otherwise="This branch follows no branch of the course. If that is origin/main: "
         "git branch --set-upstream-to=origin/main. Git says:",
     )
 
 
 def find_mine(git, touched):
-    """Return the files that the update touches and that are not as the last version had them."""
+    """Return the files that the update changes and that differ from the last version."""
     changed = git.changed("HEAD") | git.changed("--cached", "HEAD")
     unknown = touched - git.paths("ls-files", "--cached")
     places = {path: git.root / path for path in unknown}
@@ -183,19 +183,20 @@ def find_mine(git, touched):
 
 
 def copy_of(path, kept):
-    """Return where a file is kept: no copy of srlib may be taken for the course itself."""
+    """Return where a file is kept; a kept srlib must not pass for the course's own."""
     return kept / path if path.endswith(".ipynb") else kept / "other" / path
 
 
 def keep(git, mine):
-    """Copy files, and what is staged of them, to a new folder in my_work; return the folder."""
+    """Copy files, and their staged versions, to a new folder in my_work; return the folder."""
     work = git.root / "my_work"
     kept, number = work / time.strftime("%Y-%m-%d_%H%M"), 1
     while kept.exists():
         number += 1
         kept = work / time.strftime(f"%Y-%m-%d_%H%M_{number}")
     kept.mkdir(parents=True)
-    (work / ".gitignore").write_text("*\n")
+    if not (work / ".gitignore").exists():
+        (work / ".gitignore").write_text("*\n")
     for path in mine:
         source, target = git.root / path, copy_of(path, kept)
         if os.path.lexists(source):
@@ -209,7 +210,7 @@ def keep(git, mine):
 
 
 def clear(git, mine):
-    """Make files as the last version had them, in the index too; remove what it had not."""
+    """Reset files to the last version, in the index too; delete those that it did not have."""
     known = set(mine) & git.paths("ls-tree", "-r", "--name-only", "--full-tree", "HEAD")
     staged = set(mine) & git.paths("ls-files", "--cached")
     if known | staged:
@@ -221,7 +222,7 @@ def clear(git, mine):
 
 
 def put_back(git, mine, kept):
-    """Undo `clear`, and `keep` too once all is back."""
+    """Undo `clear`, then `keep`."""
     for path in mine:
         source, target = copy_of(path, kept), git.root / path
         if os.path.lexists(target):
@@ -234,10 +235,10 @@ def put_back(git, mine, kept):
 
 
 def remark(git, old, path, kept):
-    """Say what there is to know about a file that was kept."""
+    """Say what is special about a file that was kept."""
     if not os.path.lexists(copy_of(path, kept)):
         return "   (you had deleted it)"
-    if path.endswith(".ipynb"):
+    if path.endswith(".ipynb") and copy_of(path, kept).is_file():  # no link that leads nowhere
         before = git.run("show", f"{old}:{path}").stdout
         if sources(before) == sources(copy_of(path, kept).read_bytes()):
             return "   (only run, its cells are as they were)"
@@ -245,7 +246,7 @@ def remark(git, old, path, kept):
 
 
 def sources(notebook):
-    """Return what is written in the cells of a notebook, or its bytes if it is none."""
+    """Return the types and sources of a notebook's cells, or its bytes if it is no notebook."""
     try:
         cells = json.loads(notebook)["cells"]
         return [(cell["cell_type"], "".join(cell["source"])) for cell in cells]
@@ -254,8 +255,8 @@ def sources(notebook):
 
 
 def main(root=ROOT):
-    """Run the command line; return 0 if the course is up to date afterwards, else 1."""
-    for stream in (sys.stdout, sys.stderr):  # a file's name may hold what a terminal cannot show
+    """Run the command line; return 0 if the course is now up to date, else 1."""
+    for stream in (sys.stdout, sys.stderr):  # file names a terminal cannot show
         stream.reconfigure(errors="backslashreplace")
     try:
         print(*update(Path(root).resolve()), sep="\n")

@@ -11,9 +11,9 @@ import json
 import sys
 from pathlib import Path
 
-from srlib.checkpoint import load_checkpoint
+from srlib._atomic import atomic_write
 from srlib.models import create_model, save_network
-from srlib.whole_file import whole_file
+from srlib.training.checkpoint import load_checkpoint
 
 
 def main(run_folder: Path):
@@ -29,7 +29,7 @@ def main(run_folder: Path):
     model.load_state_dict({name: weights[prefix + name] for name in model.state_dict()})
     save_network(run_folder / "model.safetensors", model, **run["network"])
     run |= {"steps": checkpoint.step, "train_seconds": round(checkpoint.state["seconds"], 1)}
-    with whole_file(run_folder / "run.json") as partial:
+    with atomic_write(run_folder / "run.json") as partial:
         partial.write_text(json.dumps(run, indent=2) + "\n")
     print(f"{run_folder / 'model.safetensors'}: step {checkpoint.step:,}")
 

@@ -1,0 +1,269 @@
+"""``python -m srlib train``: what a notebook trains, from the command line."""
+
+import argparse
+import dataclasses
+import inspect
+import json
+import platform
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from safetensors import SafetensorError
+
+from srlib._atomic import atomic_write
+from srlib.data import PatchSampler
+from srlib.environment import active_profile, hardware
+from srlib.evaluation import evaluate
+from srlib.models import SrResNet, create_model, load_pretrained, save_network, weights_file
+from srlib.training import TrainConfig, train
+from srlib.training.config import LOSSES, field_type
+from srlib.training.recipes import PROFILES, distill_targets, photographs
+from srlib.training.run_log import check_same
+from srlib.training.state import join_processes
+
+__all__ = ["add_parser"]
+
+_DESCRIPTION = """
+Train a network on photographs; call it again with the same OUT to go on. OUT gets checkpoints,
+log.csv, run.json (command, data, versions, time) and, at the end, model.safetensors, which
+`python -m srlib upscale --method` takes; with --start-from also a folder start, which tells how
+those weights were made. What is not given comes from the profile; "none" stands for no value.
+Several processes, which share each step: torchrun --nproc-per-node 2 -m srlib train ...
+"""
+
+
+def add_parser(commands) -> None:
+    """Add ``train`` to the commands of ``python -m srlib``."""
+    parser = commands.add_parser("train", help="train a network", description=_DESCRIPTION)
+    add = parser.add_argument
+    add("--out", type=Path, required=True, help="folder for checkpoints, log and weights")
+    text = "where defaults come from (default: SRLIB_PROFILE, else gpu if there is one, else cpu)"
+    add("--profile", choices=PROFILES, help=text)
+    add("--scale", type=int, default=4, help="2, 3 or 4 (default: 4)")
+    add("--network", default="SrResNet", help="see srlib.models.create_model (default: SrResNet)")
+    for name, parameter in inspect.signature(SrResNet).parameters.items():
+        if name != "scale":
+            value, optional = parameter.default, parameter.default is None
+            kind = int if optional else type(value)
+            _option(add, name, kind, "of SrResNet", value, optional=optional)
+    add("--start-from", metavar="NAME", help="start from weights that fit, of a network or file")
+    add("--teacher", metavar="NAME", help="learn also from the output of this network or file")
+    text = "0..1: part of the teacher's output in the target, the rest is the original"
+    add("--teacher-share", type=float, default=0.5, help=f"{text} (default: 0.5)")
+    _option(add, "data", str, "images: folders, datasets, 'bundled/train'", nargs="+")
+    text = "of every so many photographs one is kept for validation"
+    _option(add, "holdout", int, text, optional=True)
+    _option(add, "shrink", float, "add copies of the photographs shrunk so", [], nargs="*")
+    _option(add, "permute_colours", bool, "put red, green, blue in a random order", False)
+    _option(add, "lr_patch_size", int, "side of a patch, in LR pixels")
+    _option(add, "batch_size", int, "patches per batch and process")
+    add("--seed", type=int, default=0, help="of weights and patches (default: 0)")
+    add("--device", choices=("cpu", "cuda"), help="default: cuda if there is one")
+    add("--loss", choices=LOSSES, default="l1", help="what is minimised (default: l1)")
+    for field in dataclasses.fields(TrainConfig):
+        kind, optional = field_type(field)
+        text = field.metadata["help"]
+        _option(add, field.name, kind, text, field.default, optional=optional)
+    parser.set_defaults(run=_train)
+
+
+def _train(options) -> None:
+    # parse
+    given = vars(options)
+    profile = PROFILES[options.profile or active_profile()]
+    if "steps" in given or "seconds" in given:  # either may replace the other
+        profile = {name: v for name, v in profile.items() if name not in ("steps", "seconds")}
+    values = {**profile, **given}
+    config = TrainConfig.from_recipe(values)
+    source = values if options.network == "SrResNet" else given  # the profiles are for SrResNet
+    arguments = [name for name in inspect.signature(SrResNet).parameters if name in source]
+    made_by = {"name": options.network, **{name: source[name] for name in arguments}}
+
+    # make the network and the data
+    device = _device(options.device)
+    processes = join_processes(device)
+    torch.manual_seed(options.seed)
+    model = create_model(**made_by)
+    if options.start_from:
+        _take_over(model, options.start_from)
+    training, held_out = photographs(values, options.scale)
+    if given.get("validate_every") and not held_out:
+        raise ValueError("--validate-every needs photographs to validate on: give --holdout too")
+    if options.teacher:
+        training = distill_targets(training, options.teacher, options.teacher_share, device)
+
+    # record, and check it against the one that is there
+    launcher = ["python"]
+    if processes.num_processes > 1:
+        launcher = ["torchrun", "--nproc-per-node", str(processes.num_processes)]
+    record = {
+        "command": shlex.join([*launcher, "-m", "srlib", *sys.argv[1:]]),
+        "network": made_by,
+        "config": dataclasses.asdict(config),
+        "data": values["data"],
+        "images": len(training),
+        "held_out": [pair.name for pair in held_out],
+        "shrink": values.get("shrink", []),
+        "permute_colours": values.get("permute_colours", False),
+        "lr_patch_size": values["lr_patch_size"],
+        "batch_size": values["batch_size"],
+        "processes": processes.num_processes,
+        "loss": options.loss,
+        "seed": options.seed,
+        "start_from": options.start_from,
+        "teacher": options.teacher and [options.teacher, options.teacher_share],
+        "device": str(device),
+        "hardware": hardware()["CPU" if device.type == "cpu" else "GPU"],
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+    }
+    run = _Run(options.out, record)
+    sampler = PatchSampler(
+        training,
+        options.scale,
+        lr_patch_size=values["lr_patch_size"],
+        batch_size=values["batch_size"],
+        permute_colours=record["permute_colours"],
+        seed=options.seed,
+        device=device,
+    )
+
+    # run
+    def validate(model):
+        table = evaluate(model, held_out, options.scale, progress=False)
+        return table.loc["mean", "psnr_db"]
+
+    history = train(
+        model,
+        sampler,
+        config,
+        loss=LOSSES[options.loss],
+        folder=options.out,
+        validate=validate if held_out else None,
+        on_step=run.start if processes.is_main_process else None,
+    )
+    if not history.attrs["complete"]:
+        raise KeyboardInterrupt
+    if processes.is_main_process:
+        run.finish(model, history)
+
+
+class _Run:
+    """The folder of a training: run.json, which must fit the one that is there, and the weights."""
+
+    def __init__(self, folder, record):
+        self.folder, self.record, self.started = folder, record, False
+        self.path, self.weights = folder / "run.json", folder / "model.safetensors"
+        self.before = json.loads(self.path.read_text()) if self.path.is_file() else {}
+        if self.before:
+            same = "network data images held_out shrink start_from teacher seed".split()
+            # An older record may lack some; that is the same as empty.
+            same = [name for name in same if name in self.before or record[name]]
+            check_same(
+                folder, *({name: r.get(name) for name in same} for r in (self.before, record))
+            )
+
+    def start(self, step, model):
+        """Write the record, after the first step: a training that is refused writes nothing."""
+        if self.started:
+            return
+        self.started, source = True, self.record["start_from"]
+        if source and not self.before:
+            _copy_origin(weights_file(source), self.folder / "start")
+        self.write()
+
+    def finish(self, model, history):
+        """Write the weights, and complete the record."""
+        if not self.started and "finished" in self.before and self.weights.is_file():
+            print(f"{self.weights}: finished before, on {self.before['finished']}")
+            return
+        try:
+            save_network(self.weights, model.cpu(), **self.record["network"])
+        except (OSError, SafetensorError) as error:
+            raise OSError(
+                f"{self.weights} cannot be written: {error}; make room, call again"
+            ) from error
+        self.record["train_seconds"] = round(float(history["seconds"].iloc[-1]), 1)
+        self.record["steps"] = int(history.index[-1])
+        self.record["finished"] = time.strftime("%Y-%m-%d", time.gmtime())
+        self.write()
+        print(f"{self.weights}: written")
+
+    def write(self):
+        with atomic_write(self.path) as partial:
+            partial.write_text(json.dumps(self.record, indent=2) + "\n")
+
+
+def _device(wanted):
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise ValueError("--device cuda: torch finds no GPU here")
+    if wanted == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return PartialState().device
+
+
+def _take_over(model, source):
+    """Copy weights in the order of the layers, up to the first that does not fit.
+
+    A layer behind it would get features that it was not trained on, and stays as initialised.
+    """
+    weights, own = load_pretrained(source).state_dict(), model.state_dict()
+    fitting = {}
+    for name, value in own.items():
+        if name not in weights or weights[name].shape != value.shape:
+            break
+        fitting[name] = weights[name]
+    if not fitting:
+        raise ValueError(f"--start-from: no weight of {source} fits into this network")
+    model.load_state_dict(fitting, strict=False)
+    if PartialState().is_main_process:
+        print(f"{len(fitting)} of {len(own)} tensors come from {source}")
+
+
+def _copy_origin(weights, folder):
+    """Copy what tells how weights were made: the files beside them may be replaced later."""
+    for name in ("run.json", "record.json", "log.csv"):
+        if (source := weights.with_name(name)).is_file():
+            folder.mkdir(exist_ok=True)
+            shutil.copyfile(source, folder / name)
+    if (earlier := weights.with_name("start")).is_dir():
+        shutil.copytree(earlier, folder / "start", dirs_exist_ok=True)
+
+
+def _option(add, name, kind, text, default=None, *, optional=False, **more):
+    """Add an option that is absent where it is not given, and shows each profile's default."""
+    defaults = {profile: values.get(name, default) for profile, values in PROFILES.items()}
+    shown = {profile: _show(value) for profile, value in defaults.items()}
+    if len(set(shown.values())) == 1:
+        shown = {"default": next(iter(shown.values()))}
+    listed = ", ".join(f"{profile}: {value}" for profile, value in shown.items())
+    add(
+        "--" + name.replace("_", "-"),
+        type=_reader(kind, optional),
+        help=f"{text} ({listed})".replace("%", "%%"),
+        metavar=None if more else name.upper(),
+        default=argparse.SUPPRESS,
+        **more,
+    )
+
+
+def _show(value):
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value).lower()
+
+
+def _reader(kind, optional):
+    def read(text):
+        try:
+            if optional and text.lower() == "none":
+                return None
+            return {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+        except (KeyError, ValueError):
+            expected = {bool: "true or false", int: "a whole number", float: "a number"}[kind]
+            raise argparse.ArgumentTypeError(f"must be {expected}, got {text!r}") from None
+
+    return read

@@ -1,0 +1,254 @@
+"""The training loop, which reads from top to bottom."""
+
+import contextlib
+import copy
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from accelerate import Accelerator
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm.auto import tqdm
+
+from srlib.data import PatchSampler
+from srlib.training.config import LOSSES, TrainConfig, charbonnier, schedule
+from srlib.training.muon import Muon
+from srlib.training.run_log import RunLog
+from srlib.training.state import Meter, StopRequest, TrainingState, join_processes
+
+__all__ = ["LOSSES", "TrainConfig", "charbonnier", "schedule", "train"]
+
+# Settings that may differ on resume: logging and speed, never the result.
+_MAY_CHANGE_ON_RESUME = set(
+    "compile log_every validate_every checkpoint_every tensorboard progress".split()
+)
+
+
+def train(
+    model: nn.Module,
+    sampler: PatchSampler,
+    config: TrainConfig,
+    *,
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = F.l1_loss,
+    folder: str | os.PathLike | None = None,
+    validate: Callable[[nn.Module], float] | None = None,
+    on_step: Callable[[int, nn.Module], None] | None = None,
+    on_log: Callable[[dict[str, float]], None] | None = None,
+) -> pd.DataFrame:
+    """Train a network in place on batches of patches.
+
+    With a `folder`, the same call after Ctrl-C, a crash or a kill resumes from the last checkpoint
+    and gives the same weights, bit for bit, as a training that never stopped (if its length is
+    given in steps). Ctrl-C, or the kernel's stop button, ends a training after the current step,
+    with a checkpoint and the history so far; pressed twice it ends at once. In several processes,
+    started by ``torchrun``, two with a batch of 8 train as one with 16 does.
+
+    Parameters
+    ----------
+    model : nn.Module
+        Moved to the sampler's device. Left in training mode, with the averaged weights if any.
+    sampler : PatchSampler
+    config : TrainConfig
+    loss : callable
+        Takes prediction and target, both float32 (N, 3, H, W) in 0..1; returns a scalar.
+    folder : path, optional
+        For checkpoints, ``log.csv`` and ``config.json``; ValueError if it holds another training.
+    validate : callable, optional
+        Takes the network, returns a PSNR in dB on images that are not trained on.
+    on_step : callable, optional
+        Called with the number of the step, from 1, and the model, after each step.
+    on_log : callable, optional
+        Called with each row of the history, a dict. The clock stops during all three calls.
+
+    Returns
+    -------
+    DataFrame
+        A row every ``config.log_every`` steps: ``seconds`` since the start, ``loss`` and
+        ``psnr_db`` (all channels) of the batches since the row before, ``learning_rate``,
+        ``gradient_norm`` before clipping, ``patches_per_s``, ``validation_db`` (NaN where not
+        validated). ``attrs["complete"]`` is False if it was stopped.
+
+    Raises
+    ------
+    FloatingPointError
+        If the loss is not finite; the model then has the last weights that were seen to be good.
+    srlib.training.checkpoint.CheckpointError
+        If the disk is full; the model in memory is usable, and so is the last checkpoint.
+    """
+    device = sampler.device
+    join_processes(device)
+    accelerator = Accelerator(device_placement=False, mixed_precision="no")
+    rank, processes = accelerator.process_index, accelerator.num_processes
+    if config.seconds and processes > 1:
+        raise ValueError(f"several processes need steps, got seconds={config.seconds!r}")
+    precision = _precision(config.mixed_precision, device)
+
+    # network, average, optimizer
+    layout = torch.channels_last if config.channels_last else torch.contiguous_format
+    model.to(device, memory_format=layout).train()
+    if processes > 1:
+        for buffer in model.buffers():  # torch cannot send one of (N, 1, H, W) in channels-last
+            buffer.data = buffer.clone(memory_format=torch.contiguous_format)
+    ema = None
+    if config.ema_decay:
+        ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+    best = ema.module if ema else model  # what is validated, and what remains
+    optimizer = _optimizer(model, config)
+    scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
+    meter = Meter(sampler.batch_size * processes, accelerator, device)
+
+    # resume
+    parts = {"model": model, "optimizer": optimizer, "sampler": sampler, "meter": meter}
+    parts |= {"scaler": scaler} if scaler.is_enabled() else {}
+    parts |= {"ema": ema} if ema else {}
+    state = TrainingState(accelerator, parts, may_overflow=scaler.is_enabled())
+    fingerprint = _fingerprint(model, sampler, config, loss, processes)
+    log = RunLog(folder if rank == 0 else None, fingerprint, tensorboard=config.tensorboard)
+    step, seconds = state.restore(log.checkpoint)
+    saved = step
+
+    # several processes, compiler
+    network = accelerator.prepare(model)
+    if config.compile != "no":
+        network = torch.compile(network, mode=config.compile)
+        _warm_up(network, model, sampler, loss, precision)
+
+    bar = tqdm(
+        desc="train",
+        total=config.steps or config.seconds,
+        initial=step if config.steps else round(seconds, 1),
+        unit="step" if config.steps else "s",
+        disable=not config.progress or rank > 0,
+    )
+    validation = ""  # the last one, for the bar
+    done = step / config.steps if config.steps else seconds / config.seconds  # 0..1
+    start = time.perf_counter() - seconds
+    with StopRequest(accelerator) as stop, contextlib.closing(log), bar:
+        log.open()
+        while done < 1 and not stop.agreed(device.type == "cpu" or step % config.log_every == 0):
+            # set the learning rate
+            learning_rate = config.learning_rate * schedule(config.schedule, done, config.warmup)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate
+
+            # forward
+            lr, hr = sampler.sample(rank, processes)  # (N, 3, P, P), (N, 3, sP, sP)
+            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+                sr = network(lr)
+            value = loss(sr.float(), hr)
+
+            # backward, and clip the gradient
+            optimizer.zero_grad(set_to_none=True)
+            scaler.scale(value).backward()
+            scaler.unscale_(optimizer)
+            norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm or math.inf)
+            meter.add(value.detach(), F.mse_loss(sr.detach().float(), hr), norm)
+            state.watch(step + 1, learning_rate, value, norm)
+
+            # update the weights and their average
+            scaler.step(optimizer)
+            scaler.update()
+            if ema:
+                ema.update_parameters(model)
+            step, seconds = step + 1, time.perf_counter() - start
+            done = step / config.steps if config.steps else seconds / config.seconds
+
+            # validate and log
+            validated = done >= 1 or _due(step, config.validate_every)
+            if validated or _due(step, config.log_every):
+                state.check()
+                row = {"step": step, "seconds": seconds, "learning_rate": learning_rate}
+                row |= meter.read(seconds)
+                row["validation_db"] = math.nan
+                if validated and validate is not None and rank == 0:
+                    row["validation_db"] = float(validate(best))
+                    best.train()
+                    validation = f", validation {row['validation_db']:.2f} dB"
+                log.add(row)
+                text = f"{row['psnr_db']:.2f} dB{validation}, {row['patches_per_s']:.0f} patches/s"
+                bar.set_postfix_str(text, refresh=False)
+                if on_log is not None and rank == 0:
+                    on_log(dict(row))
+            if on_step is not None:
+                on_step(step, model)
+
+            # save
+            if _due(step, config.checkpoint_every) and done < 1:
+                log.save(step, state.collect(seconds))
+                saved = step
+            bar.update((step if config.steps else min(round(seconds, 1), bar.total)) - bar.n)
+            start = time.perf_counter() - seconds  # what came after the step is not on the clock
+        if step > saved:
+            log.save(step, state.collect(seconds))
+    if done < 1 and rank == 0:
+        again = f"; call again with folder={str(folder)!r} to go on" if folder else ""
+        tqdm.write(f"stopped after step {step}, the model has the weights of that step{again}")
+    if ema:
+        model.load_state_dict(best.state_dict())
+    accelerator.wait_for_everyone()
+    history = log.table()
+    history.attrs["complete"] = done >= 1
+    return history
+
+
+def _precision(name, device):
+    """Return the type for autocast; float32 means none."""
+    if name == "auto":
+        fast = (
+            torch.cuda.is_bf16_supported(including_emulation=False)
+            if device.type == "cuda"
+            # torch.cpu.get_capabilities() is public, and missing before torch 2.11.
+            else device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+        )
+        name = "bf16" if fast else "no"
+    return {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+def _optimizer(model, config):
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
+    fused = next(model.parameters()).device.type == "cuda"
+    kind = Muon if config.optimizer == "muon" else torch.optim.Adam
+    return kind(model.parameters(), fused=fused)
+
+
+def _warm_up(network, model, sampler, loss, precision):
+    """Compile forward and backward; weights, buffers and random numbers stay as they were."""
+    before, place, device = copy.deepcopy(model.state_dict()), sampler.state_dict(), sampler.device
+    lr, _ = sampler.sample()  # with other strides, the first real batch would be compiled again
+    sampler.load_state_dict(place)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for _ in range(3):  # CUDA graphs: the first calls warm up, then record, then replay
+            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
+                sr = network(lr)
+            loss(sr.float(), torch.zeros_like(sr, dtype=torch.float32)).backward()
+            model.zero_grad(set_to_none=True)
+    model.load_state_dict(before)
+
+
+def _fingerprint(model, sampler, config, loss, processes):
+    """Name all that the result depends on: a training is resumed only where it is the same."""
+    settings = {k: v for k, v in asdict(config).items() if k not in _MAY_CHANGE_ON_RESUME}
+    return {
+        "network": type(model).__name__,
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "loss": getattr(loss, "__name__", type(loss).__name__),
+        "scale": sampler.scale,
+        "hr_pixels": sampler.hr_pixels,
+        "lr_patch_size": sampler.lr_patch_size,
+        "batch_size": sampler.batch_size * processes,
+        "augment": sampler.augment,
+        # Only where it is on: samplers of one's own, and older checkpoints, do not have it.
+        **({"permute_colours": True} if getattr(sampler, "permute_colours", False) else {}),
+        **settings,
+    }
+
+
+def _due(step, every):
+    return every is not None and step % every == 0
