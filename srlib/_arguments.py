@@ -7,11 +7,11 @@ import torch
 __all__ = ["check_count", "check_input", "check_odd", "check_scale"]
 
 
-def check_count(name: str, value: int) -> None:
-    """Raise ValueError unless `value`, an argument called `name`, is a whole number, 1 or more."""
+def check_count(name: str, value: int, least: int = 1) -> None:
+    """Raise ValueError unless `value`, an argument called `name`, is a whole number >= `least`."""
     # 2.0 neither: torch refuses it later, in words that do not help.
-    if not isinstance(value, Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
 def check_odd(name: str, value: int) -> None:

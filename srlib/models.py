@@ -80,6 +80,9 @@ class SrResNet(nn.Module):
     hr_channels : int, optional
         Enlarge in one step, to so few channels: nearly all of the work is then done at low
         resolution, where a pixel costs scale**2 times less. As many as `channels` by default.
+        0: none at all, the deconvolution makes the three colours, and no convolution follows.
+    activation : {"relu", "silu"}
+        In the residual blocks.
 
     Raises
     ------
@@ -102,6 +105,7 @@ class SrResNet(nn.Module):
         output: str = "sigmoid",
         image_skip: bool = True,
         hr_channels: int | None = None,
+        activation: str = "relu",
     ):
         super().__init__()
         _check(scale, channels, output)
@@ -113,16 +117,24 @@ class SrResNet(nn.Module):
         self.scale = scale
         self.head = nn.Conv2d(3, channels, 3, padding=1)
         self.blocks = nn.Sequential(
-            *(ResidualBlock(channels, scaling=0.3) for _ in range(num_blocks))
+            *(
+                ResidualBlock(channels, scaling=0.3, activation=activation)
+                for _ in range(num_blocks)
+            )
         )
         self.body = nn.Conv2d(channels, channels, 3, padding=1)
         enlarge = _UPSAMPLERS[upsampler]
         if hr_channels is None:
             self.upsample = _upsample(enlarge, channels, scale)
+            hr_channels = channels
+        elif hr_channels == 0:
+            self.upsample = nn.Sequential(enlarge(channels, 3, scale))
+            if image_skip:
+                _fill_with_zeros(self.upsample)
         else:
-            check_count("hr_channels", hr_channels)
+            check_count("hr_channels", hr_channels, least=0)
             self.upsample = nn.Sequential(enlarge(channels, hr_channels, scale), nn.ReLU())
-        self.tail = _Tail(hr_channels or channels, scale, output, image_skip)
+        self.tail = _Tail(hr_channels, scale, output, image_skip)
 
     def forward(self, lr: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) in 0..1 -> (N, 3, scale * H, scale * W), in 0..1 with a sigmoid."""
@@ -163,16 +175,18 @@ class TwoStageSrResNet(nn.Module):
 
 
 class _Tail(nn.Module):
-    """Features at the output's size to an image, with or without the bicubic one beneath."""
+    """Features at the output's size to an image, with or without the bicubic one beneath.
+
+    With 0 channels it is given the three colours instead of features.
+    """
 
     def __init__(self, channels, scale, output, image_skip):
         super().__init__()
-        self.conv = nn.Conv2d(channels, 3, 3, padding=1)
+        self.conv = nn.Conv2d(channels, 3, 3, padding=1) if channels else nn.Identity()
         self.bicubic = BicubicUpsample(scale) if image_skip else None
         self.output = output
-        if image_skip:  # then zero is the best first guess
-            nn.init.zeros_(self.conv.weight)
-            nn.init.zeros_(self.conv.bias)
+        if image_skip:
+            _fill_with_zeros(self.conv)
 
     def forward(self, features, lr):
         residual = self.conv(features)  # (N, 3, sH, sW)
@@ -182,6 +196,12 @@ class _Tail(nn.Module):
         if self.output == "linear":
             return image + residual
         return torch.sigmoid(torch.logit(image, eps=_LOGIT_EPS) + residual)
+
+
+def _fill_with_zeros(layer):
+    """Beside the bicubic image, zero is the best first guess."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
 
 
 # Networks without residual blocks: the first ones of the field, and plain stacks to compare with.

@@ -159,6 +159,11 @@ def trained(name, scale=2, **options):
 NETWORKS = {
     "deconv": ("SrResNet", {"channels": 8, "num_blocks": 2}),
     "late": ("SrResNet", {"channels": 8, "num_blocks": 2, "hr_channels": 4}),
+    "straight": ("SrResNet", {"channels": 8, "num_blocks": 2, "hr_channels": 0}),
+    "straight, SiLU": (
+        "SrResNet",
+        {"channels": 8, "num_blocks": 1, "hr_channels": 0, "activation": "silu"},
+    ),
     "shuffle": ("SrResNet", {"channels": 8, "num_blocks": 1, "upsampler": "pixel_shuffle"}),
     "linear": ("SrResNet", {"channels": 8, "num_blocks": 1, "output": "linear"}),
     "resize": ("SrResNet", {"channels": 8, "num_blocks": 1, "upsampler": "resize_conv"}),

@@ -215,6 +215,14 @@ def test_residual_block_adds_its_convolutions_to_the_input(kernel_size, scaling,
     assert output.min() < 0  # there is no activation behind the addition
 
 
+def test_the_activation_of_a_residual_block_may_be_silu():
+    block = ResidualBlock(4, scaling=0.3, activation="silu")
+    x = random_tensor(1, 4, 5, 6)
+    inner = numpy_conv(x[0].numpy(), block.first.double())
+    branch = numpy_conv(inner / (1 + np.exp(-inner)), block.second.double())
+    np.testing.assert_allclose(run(block, x)[0], x[0].numpy() + 0.3 * branch, atol=1e-12)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 4), (5, 7), (6, 4)])
 def test_pool_deconv_stage_adds_high_to_low(size):
     stage = PoolDeconvStage(4)
@@ -271,6 +279,11 @@ def test_a_bad_scale_is_named(layer, scale):
 def test_a_bad_kernel_size_is_named(make, kernel_size):
     with pytest.raises(ValueError, match=f"kernel_size must be odd.*got {kernel_size}"):
         make(kernel_size)
+
+
+def test_an_unknown_activation_is_named():
+    with pytest.raises(ValueError, match="activation must be one of relu, silu, got 'tanh'"):
+        ResidualBlock(3, activation="tanh")
 
 
 def test_an_unknown_init_is_named():

@@ -1,5 +1,6 @@
 """Every network: what all must do, and each against a computation of its own."""
 
+import functools
 import json
 import shutil
 
@@ -39,6 +40,7 @@ NETWORKS = {
     "SrResNet, linear": ("SrResNet", SMALL | {"output": "linear"}),
     "SrResNet, no image skip": ("SrResNet", SMALL | {"image_skip": False}),
     "SrResNet, late": ("SrResNet", SMALL | {"hr_channels": 4}),
+    "SrResNet, straight to RGB": ("SrResNet", SMALL | {"hr_channels": 0, "activation": "silu"}),
     "SrResNet, as published": ("SrResNet", SMALL | PUBLISHED),
     "TwoStageSrResNet": ("TwoStageSrResNet", {"channels": 6}),
     "TwoStageSrResNet, no image skip": (
@@ -175,6 +177,9 @@ def test_a_bad_scale_is_named(variant, scale):
         ("SrResNet", {"channels": 0}, "channels must be.*got 0"),
         ("SrResNet", {"channels": "64"}, "channels must be.*got '64'"),
         ("SrResNet", {"upsampler": "shuffle"}, "upsampler must be one of deconv.*got 'shuffle'"),
+        ("SrResNet", {"hr_channels": -1}, "hr_channels must be.* of at least 0, got -1"),
+        ("SrResNet", {"hr_channels": 2.0}, "hr_channels must be.*got 2.0"),
+        ("SrResNet", {"activation": "elu"}, "activation must be one of relu, silu, got 'elu'"),
         ("SrResNet", {"output": "tanh"}, "output must be 'sigmoid' or 'linear', got 'tanh'"),
         ("TwoStageSrResNet", {"channels": -1}, "channels must be.*got -1"),
         ("TwoStageSrResNet", {"output": None}, "output must be.*got None"),
@@ -270,6 +275,15 @@ def test_a_late_srresnet_has_as_many_parameters_as_counted(scale, hr_channels):
     assert count(model) == expected
 
 
+@each_scale
+@pytest.mark.parametrize("activation", ["relu", "silu"])
+def test_an_srresnet_straight_to_rgb_has_as_many_parameters_as_counted(scale, activation):
+    width = {2: 4, 3: 9, 4: 8}[scale]  # of the one deconvolution
+    expected = 28 * 10 + 5 * (9 * 10**2 + 10) + 10 * width**2 * 3 + 3
+    options = {"hr_channels": 0, "activation": activation}
+    assert count(SrResNet(scale, channels=10, num_blocks=2, **options)) == expected
+
+
 def test_the_default_srresnet_has_1_35_million_parameters():
     # 1792 + 16 * 73 856 + 36 928 + 2 * 65 600 + 1731
     assert count(SrResNet()) == 1_353_347
@@ -294,8 +308,8 @@ def conv(x, weights, name):
     return F.conv2d(x, weight, weights[f"{name}.bias"], padding=weight.shape[-1] // 2)
 
 
-def enlarged(x, weights, steps, upsampler="deconv"):
-    """Enlarge by each of `steps`, with a ReLU behind each."""
+def enlarged(x, weights, steps, upsampler="deconv", relu=True):
+    """Enlarge by each of `steps`, with a ReLU behind each where wanted."""
     for index, factor in enumerate(steps):
         name = f"upsample.{2 * index}"
         if upsampler == "deconv":
@@ -309,7 +323,7 @@ def enlarged(x, weights, steps, upsampler="deconv"):
         else:
             x = x.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
             x = conv(x, weights, f"{name}.conv")
-        x = x.clamp(min=0)
+        x = x.clamp(min=0) if relu else x
     return x
 
 
@@ -327,11 +341,11 @@ def with_image(residual, lr, scale, output, image_skip):
 @pytest.mark.parametrize("upsampler", ["deconv", "pixel_shuffle", "resize_conv"])
 @pytest.mark.parametrize("output", ["sigmoid", "linear"])
 @pytest.mark.parametrize("image_skip", [True, False])
-@pytest.mark.parametrize("hr_channels", [None, 4])
-def test_srresnet_step_by_step(scale, upsampler, output, image_skip, hr_channels):
+@pytest.mark.parametrize("hr_channels, activation", [(None, "relu"), (4, "silu"), (0, "silu")])
+def test_srresnet_step_by_step(scale, upsampler, output, image_skip, hr_channels, activation):
     torch.manual_seed(0)
     options = {"upsampler": upsampler, "output": output, "image_skip": image_skip}
-    options["hr_channels"] = hr_channels
+    options |= {"hr_channels": hr_channels, "activation": activation}
     steps = [2, 2] if scale == 4 and hr_channels is None else [scale]
     model = SrResNet(scale, channels=5, num_blocks=3, **options).double()
     for parameter in model.parameters():
@@ -341,10 +355,14 @@ def test_srresnet_step_by_step(scale, upsampler, output, image_skip, hr_channels
         head = conv(lr, weights, "head")
         x = head
         for block in range(3):
-            branch = conv(x, weights, f"blocks.{block}.first").clamp(min=0)
+            branch = conv(x, weights, f"blocks.{block}.first")
+            branch = branch * torch.sigmoid(branch) if activation == "silu" else branch.clamp(min=0)
             x = x + 0.3 * conv(branch, weights, f"blocks.{block}.second")
         features = head + conv(x, weights, "body")
-        residual = conv(enlarged(features, weights, steps, upsampler), weights, "tail.conv")
+        if hr_channels == 0:
+            residual = enlarged(features, weights, steps, upsampler, relu=False)
+        else:
+            residual = conv(enlarged(features, weights, steps, upsampler), weights, "tail.conv")
         expected = with_image(residual, lr, scale, output, image_skip)
         np.testing.assert_allclose(model(lr), expected, atol=1e-5)
         assert (expected - imresize(lr, scale)).abs().max() > 0.05  # the weights matter
@@ -377,6 +395,16 @@ def test_two_stages_step_by_step(scale):
 @each_scale
 @pytest.mark.parametrize("network", [SrResNet, TwoStageSrResNet])
 def test_an_untrained_network_with_image_skip_is_bicubic(network, scale):
+    check_is_bicubic(network, scale)
+
+
+@each_scale
+@pytest.mark.parametrize("upsampler", ["deconv", "pixel_shuffle", "resize_conv"])
+def test_an_untrained_network_straight_to_rgb_is_bicubic(scale, upsampler):
+    check_is_bicubic(functools.partial(SrResNet, upsampler=upsampler, hr_channels=0), scale)
+
+
+def check_is_bicubic(network, scale):
     lr = picture(8, 9)
     lr[0, :, :4], lr[1, :, :, :4] = 0, 1  # black and white, where logits are infinite
     bicubic = imresize(lr, scale)
@@ -479,6 +507,12 @@ def test_pooling_cnn_step_by_step(scale):
 
 
 # Weights on disk.
+
+
+def test_an_untrained_network_straight_to_rgb_without_image_skip_is_no_constant():
+    model = SrResNet(2, **SMALL, hr_channels=0, image_skip=False, output="linear")
+    with torch.no_grad():
+        assert model(picture(5, 6)).std() > 1e-3
 
 
 @each_network

@@ -48,6 +48,9 @@ NETWORKS = {
     "SrResNet of pixel shuffle, x2": lambda: random_network(
         lambda: SrResNet(2, channels=6, num_blocks=1, upsampler="pixel_shuffle", output="linear")
     ),
+    "SrResNet straight to RGB, x4": lambda: random_network(
+        lambda: SrResNet(4, channels=6, num_blocks=2, hr_channels=0, activation="silu")
+    ),
     "bicubic, x2": lambda: Bicubic(2),
     "bicubic, x4": lambda: Bicubic(4),
 }

@@ -1,0 +1,48 @@
+"""The pilots that chose the design of the shipped networks: tools/pilots.py and its record."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pilots
+import pytest
+import torch
+
+from srlib.assets import sample_image
+from srlib.data import make_pairs
+from srlib.resample import imresize
+
+RECORD = pd.read_csv(pilots.RECORD)
+
+
+@pytest.mark.parametrize("name", pilots.CANDIDATES)
+def test_a_candidate_learns_from_the_first_step_on(name):
+    torch.manual_seed(0)
+    model = pilots.make(**pilots.CANDIDATES[name])
+    lr = torch.rand(1, 3, 6, 7)
+    before = model(lr)
+    np.testing.assert_allclose(before.detach(), imresize(lr, 4).clamp(0, 1), atol=0.4 / 255)
+    loss = (before - 0.5).square().mean()
+    loss.backward()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter -= 0.1 * parameter.grad
+        assert (model(lr) - 0.5).square().mean() < loss
+
+
+def test_crops_are_the_same_place_in_both_images():
+    (pair,) = make_pairs({"a": sample_image("astronaut")[:, :400]}, 4)
+    (crop,) = pilots.crops([pair])
+    assert crop.hr.shape == (320, 320, 3) and crop.lr.shape == (80, 80, 3)
+    np.testing.assert_array_equal(crop.hr, pair.hr[96:416, 40:360])
+    np.testing.assert_array_equal(crop.lr, pair.lr[24:104, 10:90])
+
+
+def test_the_record_is_of_these_candidates_and_measures_them_beside_the_shipped_one():
+    assert set(RECORD["candidate"]) <= set(pilots.CANDIDATES)
+    for row in RECORD.itertuples():
+        assert json.loads(row.options) == pilots.CANDIDATES[row.candidate]
+        model = pilots.make(**pilots.CANDIDATES[row.candidate])
+        assert sum(p.numel() for p in model.parameters()) == row.parameters
+    assert RECORD.loc[RECORD["candidate"] == "old", "ratio"].between(0.9, 1.1).all()
+    assert not RECORD.duplicated(["candidate", "seed", "seconds"]).any()

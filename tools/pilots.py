@@ -1,0 +1,222 @@
+"""Train candidates for a shipped x4 network for equally long, and record what each reached.
+
+OMP_NUM_THREADS=1 python tools/pilots.py old silu --seeds 0 1
+
+Run it where the folder photos is. Each candidate gets as many steps as it can take in --seconds of
+a processor's time. It is judged by crops of held-out photographs, never by a benchmark, and by its
+time for a 128x128 image on one thread as a part of srresnet_small_x4's. Each training adds a row to
+data/records/pilots.csv; rows of what did not help stay.
+"""
+
+import argparse
+import csv
+import datetime
+import json
+import math
+import statistics
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from srlib.data import Pair, PatchSampler
+from srlib.evaluation import evaluate
+from srlib.layers import ResidualBlock
+from srlib.measuring import measure
+from srlib.models import SrResNet, load_pretrained
+from srlib.training import TrainConfig, train
+from srlib.training.recipes import photographs
+
+RECORD = Path(__file__).resolve().parents[1] / "data" / "records" / "pilots.csv"
+SCALE, CROP = 4, 320  # HR pixels; the photographs of BSDS500 are 481 x 321
+DIRECT = {"channels": 32, "num_blocks": 8, "hr_channels": 0}  # one deconvolution straight to RGB
+CANDIDATES = {
+    "old": {"channels": 32, "num_blocks": 8, "hr_channels": 16},
+    "relu": DIRECT,
+    "silu": DIRECT | {"activation": "silu"},
+    "pre-activation": DIRECT | {"activation": "silu", "block": "PreActivation"},
+    "gate": DIRECT | {"num_blocks": 5, "block": "Gate"},
+    "silu, wide start": DIRECT | {"activation": "silu", "block": "WideStart"},
+    "gate, wide start": DIRECT | {"num_blocks": 5, "block": "GateWideStart"},
+}
+RECIPE = {
+    "data": ["BSDS500/train", "BSDS500/test", "photos"],
+    "holdout": 20,
+    "shrink": [0.8, 0.6],
+    "lr_patch_size": 24,
+    "batch_size": 8,
+    "optimizer": "muon",
+    "learning_rate": 2e-3,
+    "clip_norm": 0.02,
+    "channels_last": True,
+    "log_every": 100,
+    "progress": False,
+}
+
+
+class PreActivation(ResidualBlock):
+    """``x + scaling * conv(act(conv(act(x))))``, of He et al., ECCV, 2016."""
+
+    def forward(self, x):
+        """Return a tensor of the shape of `x`."""
+        inner = self.first(self.activation(x))
+        return x + self.scaling * self.second(self.activation(inner))
+
+
+class Gate(ResidualBlock):
+    """The first convolution makes two halves, ``silu(one) * other``; Shazeer, 2020 (SwiGLU)."""
+
+    def __init__(self, channels, **options):
+        super().__init__(channels, **options)
+        self.first = nn.Conv2d(channels, 2 * channels, 3, padding=1)
+
+    def forward(self, x):
+        """Return a tensor of the shape of `x`."""
+        one, other = self.first(x).chunk(2, dim=1)
+        return x + self.scaling * self.second(F.silu(one) * other)
+
+
+class WideStart(ResidualBlock):
+    """Starts with so large weights that SiLU is not nearly a straight line."""
+
+    def __init__(self, channels, **options):
+        super().__init__(channels, **options)
+        _widen(self.first)
+
+
+class GateWideStart(Gate):
+    """Both."""
+
+    def __init__(self, channels, **options):
+        super().__init__(channels, **options)
+        _widen(self.first)
+
+
+def _widen(conv):
+    """Make of features with a spread of 0.3, as the first convolution leaves them, one of 1."""
+    nn.init.normal_(conv.weight, std=3 * conv.weight[0].numel() ** -0.5)
+
+
+def make(block=None, **options):
+    """Return a candidate: an SrResNet, perhaps with other blocks."""
+    model = SrResNet(SCALE, **options)
+    if block:
+        kind, activation = globals()[block], options.get("activation", "relu")
+        for index in range(len(model.blocks)):
+            model.blocks[index] = kind(options["channels"], scaling=0.3, activation=activation)
+    return model
+
+
+def crops(pairs):
+    """Cut the middle out of each photograph, so that judging takes seconds."""
+    result = []
+    for pair in pairs:
+        top, left = ((side - CROP // SCALE) // 2 for side in pair.lr.shape[:2])
+        size = CROP // SCALE
+        lr = pair.lr[top : top + size, left : left + size]
+        hr = pair.hr[SCALE * top :, SCALE * left :][: SCALE * size, : SCALE * size]
+        result.append(Pair(pair.name, lr, hr))
+    return result
+
+
+def milliseconds(*models, repeats=15):
+    """Return the median processor time of each model for a 128x128 image; they take turns."""
+    lr = torch.rand(1, 3, 128, 128)
+    times = [[] for _ in models]
+    with torch.inference_mode():
+        for _ in range(3 + repeats):
+            for model, of_model in zip(models, times, strict=True):
+                model(lr)  # once for the memory that the model before gave back
+                start = time.process_time()  # on one thread
+                model(lr)
+                of_model.append(1000 * (time.process_time() - start))
+    return [statistics.median(of_model[3:]) for of_model in times]
+
+
+def processor():
+    """Name the processor, and the instructions that torch uses of it."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def trained(name, seed, steps, sampler):
+    """Return a candidate after so many steps."""
+    torch.manual_seed(seed)
+    model = make(**CANDIDATES[name])
+    sampler.load_state_dict({"generator": torch.Generator().manual_seed(seed).get_state()})
+    history = train(model, sampler, TrainConfig.from_recipe(RECIPE, steps=steps))
+    if not history.attrs["complete"]:
+        raise KeyboardInterrupt
+    return model
+
+
+def step_seconds(names, sampler):
+    """Return the processor time of a training step of each candidate, the least of five looks.
+
+    They take turns, and the least counts, so that what else runs on the machine does not.
+    """
+    least = dict.fromkeys(names, math.inf)
+    for _ in range(5):
+        for name in names:
+            start = time.process_time()
+            trained(name, 0, 20, sampler)
+            least[name] = min(least[name], (time.process_time() - start) / 20)
+    return least
+
+
+def pilot(name, seed, seconds, cost, sampler, held_out):
+    """Train one candidate for `seconds` of processor time, a step taking `cost`; return its row."""
+    steps = round(seconds / cost)
+    model = trained(name, seed, steps, sampler)
+    model = model.to(memory_format=torch.contiguous_format).eval()
+    db = evaluate(model, held_out, SCALE, progress=False).loc["mean", "psnr_db"]
+    ms, shipped_ms = milliseconds(model, load_pretrained("srresnet_small_x4"))
+    work = measure(model, (128, 128), repeats=1)
+    return {
+        "candidate": name,
+        "options": json.dumps(CANDIDATES[name]),
+        "parameters": work["parameters"],
+        "multiply_adds_per_pixel": round(work["multiply_adds_per_pixel"]),
+        "ms": round(ms, 1),
+        "ratio": round(ms / shipped_ms, 3),
+        "seconds": seconds,
+        "steps": steps,
+        "seed": seed,
+        "held_out_db": round(float(db), 3),
+        "torch": torch.__version__,
+        "machine": processor(),
+        "date": datetime.date.today().isoformat(),
+    }
+
+
+def main():
+    """Train each candidate with each seed."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("candidates", nargs="+", choices=CANDIDATES)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--seconds", type=float, default=600, help="processor time of each")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    training, held_out = photographs(RECIPE, SCALE)
+    held_out = crops(held_out)
+    sizes = {key: RECIPE[key] for key in ("lr_patch_size", "batch_size")}
+    sampler = PatchSampler(training, SCALE, **sizes, device=torch.device("cpu"))
+    costs = step_seconds(options.candidates, sampler)
+    print({name: f"{1000 * cost:.1f} ms a step" for name, cost in costs.items()}, flush=True)
+    for seed in options.seeds:
+        for name in options.candidates:
+            row = pilot(name, seed, options.seconds, costs[name], sampler, held_out)
+            print(row, flush=True)
+            is_new = not RECORD.exists()
+            with RECORD.open("a", newline="") as file:
+                writer = csv.DictWriter(file, row)
+                if is_new:
+                    writer.writeheader()
+                writer.writerow(row)
+
+
+if __name__ == "__main__":
+    main()
