@@ -479,7 +479,7 @@ def test_an_answer_in_time_is_never_interrupted_late():
         statuses.add(grade(task, answer, time_limit_s=limit).status)
         for _ in range(1000):  # where a late interrupt would arrive
             pass
-    assert statuses == {"passed", "failed"}
+    assert statuses <= {"passed", "failed"}  # which of them is the machine's affair
     assert threading.active_count() < 10
 
 

@@ -99,6 +99,8 @@ def _within(limit_s: float | None, call: Callable[[], Any]) -> Any:
     on_main_thread = threading.current_thread() is threading.main_thread()
     if limit_s is None or not on_main_thread or signal.getsignal(signal.SIGINT) is None:
         return call()
+    if limit_s <= 0:  # spent by earlier calls; a short one could end before the watchdog wakes
+        raise TimeUp
     running, rung, timed_out = False, False, False
     finished = threading.Event()
 
