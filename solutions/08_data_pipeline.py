@@ -41,8 +41,6 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
-from torch.utils.data import DataLoader, RandomSampler
-from torch.utils.flop_counter import FlopCounterMode
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.utils import make_grid
@@ -136,14 +134,8 @@ train(network, PatchSampler(large, scale, seed=5, device=device), beginning)
 
 def gradients(lr_patch_size, batch_size, count, seed):
     """Gradients of `count` batches, as rows: (count, parameters)."""
-    sampler = PatchSampler(
-        large,
-        scale,
-        lr_patch_size=lr_patch_size,
-        batch_size=batch_size,
-        seed=seed,
-        device=device,
-    )
+    options = {"lr_patch_size": lr_patch_size, "batch_size": batch_size, "seed": seed}
+    sampler = PatchSampler(large, scale, **options, device=device)
     rows = []
     for _ in range(count):
         lr, hr = sampler.sample()
@@ -876,6 +868,9 @@ print(f"of the decoded HR pixels, {100 * used:.1f} % are used")
 
 
 # %%
+from torch.utils.data import DataLoader, RandomSampler
+
+
 def loader_batches(dataset):
     """An endless stream of batches from worker processes."""
     endless = RandomSampler(dataset, replacement=True, num_samples=10**9)
@@ -949,6 +944,9 @@ show(figure, "Three bars: from files by far the slowest, from tensors and from t
 
 
 # %%
+from torch.utils.flop_counter import FlopCounterMode
+
+
 def training_flops(network):
     """Floating-point operations for a patch, forwards and back."""
     lr = torch.rand(1, 3, size, size)

@@ -534,11 +534,12 @@ def check_output(path: str | os.PathLike, *, like: Photo, height: int, width: in
 
 def _check_place(path):
     place = Path(os.path.realpath(path))
-    if place.is_dir():
+    # os.path, because pathlib raises where a folder on the way is closed.
+    if os.path.isdir(place):
         raise ValueError(f"{path}: a folder, not a file")
-    if place.exists() and not place.is_file():
+    if os.path.exists(place) and not os.path.isfile(place):
         raise ValueError(f"{path}: not an ordinary file but a pipe or a device")
-    if not place.parent.is_dir():
+    if not os.path.isdir(place.parent):
         raise ValueError(f"{path}: the folder {place.parent} does not exist")
     try:
         tempfile.TemporaryFile(dir=place.parent).close()

@@ -5,8 +5,10 @@ import random
 import signal
 import struct
 import sys
+import tempfile
 import tracemalloc
 import warnings
+from pathlib import Path
 
 import av
 import numpy as np
@@ -728,12 +730,11 @@ def as_nobody():
 
 
 @pytest.fixture
-def public_folder(tmp_path):
-    """A folder that every account can reach."""
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        with contextlib.suppress(PermissionError):
-            folder.chmod(folder.stat().st_mode | 0o755)
-    return tmp_path
+def public_folder():
+    """A folder that every account can reach; those of pytest are closed to others."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
 
 
 def test_a_closed_folder_and_a_closed_file_are_said(public_folder):
