@@ -146,6 +146,7 @@ def test_what_is_imported_is_declared(pattern, extras):
     optional = project["optional-dependencies"]
     own = {path.stem for folder in ("tools", "tests") for path in REPOSITORY.glob(f"{folder}/*.py")}
     own |= {"srlib", "big_picture", "random_patches"}  # the last two: notebooks write them
+    distributions = packages_distributions()  # looks at every installed file
     for path in REPOSITORY.glob(pattern):
         wing = path.relative_to(REPOSITORY).with_suffix("").parts[1]
         groups = extras or (("notebooks",) if wing in LIBRARY_EXTRA else ())
@@ -157,7 +158,7 @@ def test_what_is_imported_is_declared(pattern, extras):
             for module in {module.split(".")[0] for module in modules}:
                 if module in sys.stdlib_module_names or module in own:
                     continue
-                packages = {name.lower() for name in packages_distributions().get(module, ())}
+                packages = {name.lower() for name in distributions.get(module, ())}
                 assert packages & declared, f"{path.relative_to(REPOSITORY)} imports {module}"
 
 
