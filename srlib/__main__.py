@@ -26,7 +26,7 @@ try:
     from srlib.evaluation import evaluate, published_results, upscale_bands
     from srlib.models import load_pretrained, pretrained
     from srlib.photo import check_output, read_photo, write_photo
-    from srlib.resample import KERNELS, imresize, imresize_bands
+    from srlib.resample import KERNELS, imresize, imresize_bands, resized
 except Exception as error:  # torch or another package is missing or broken: the doctor says what
     _broken: Exception | None = error
 else:
@@ -206,7 +206,7 @@ def _upscale(options) -> None:
     name, enlarge, scale = _method(options)
     photo = read_photo(options.photo)
     height, width = photo.pixels.shape[:2]
-    size = {"height": math.ceil(height * scale), "width": math.ceil(width * scale)}
+    size = {"height": resized(height, scale), "width": resized(width, scale)}
     for note in photo.notes + check_output(options.out, like=photo, **size):
         print(f"note: {options.photo}: {note}", file=sys.stderr)
     print(f"{options.photo}: {width} x {height}, enlarging by {scale:g} ({name})")

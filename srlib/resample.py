@@ -22,6 +22,7 @@ __all__ = [
     "imresize",
     "imresize_bands",
     "modcrop",
+    "resized",
     "resize_matrix",
 ]
 
@@ -201,6 +202,12 @@ def modcrop(image: np.ndarray | torch.Tensor, scale: int):
     return image[..., :height, :width] if is_tensor else image[:height, :width]
 
 
+def resized(size: int, scale: float) -> int:
+    """Pixels of a side after `imresize`."""
+    # 30 * 0.1 is 3.0000000000000004 in floating point, which must not add a fourth pixel.
+    return max(1, math.ceil(size * scale * (1 - 1e-12)))
+
+
 def _kernel(kernel: str | Kernel) -> Kernel:
     if isinstance(kernel, Kernel):
         return kernel
@@ -218,8 +225,7 @@ def _taps(size: int, scale: float, kernel: Kernel, antialias: bool, border: str)
         raise ValueError(f"scale must be a finite number > 0, got {scale!r}")
     if border not in _BORDERS:
         raise ValueError(f"border must be one of {', '.join(_BORDERS)}, got {border!r}")
-    # 30 * 0.1 is 3.0000000000000004 in floating point, which must not add a fourth pixel.
-    out_size = max(1, math.ceil(size * scale * (1 - 1e-12)))
+    out_size = resized(size, scale)
     stretch = scale if antialias and scale < 1 and kernel.name != "nearest" else 1.0
     width = kernel.width / stretch
 

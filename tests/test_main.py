@@ -40,7 +40,7 @@ def networks(monkeypatch):
     return made
 
 
-@pytest.mark.parametrize("scale", ["1", "2.5", "3"])
+@pytest.mark.parametrize("scale", ["1", "1.1", "1.15", "2.5", "3"])
 @pytest.mark.parametrize("method", ["bicubic", "lanczos3"])
 def test_upscale_with_a_kernel(photo, scale, method, capsys):
     out = photo.with_name("out.png")
