@@ -6,7 +6,6 @@ if sys.version_info < (3, 11):  # noqa: UP036 (said before anything that an olde
     sys.exit(f"error: the course needs Python 3.11 or newer, this is {sys.version.split()[0]}")
 
 import argparse
-import functools
 import math
 import os
 import textwrap
@@ -20,13 +19,16 @@ try:
     import numpy as np
     import pandas as pd
     import torch
+    from tqdm.auto import tqdm
 
+    from srlib._atomic import atomic_write
     from srlib._train_command import add_parser
-    from srlib.data import load_images, make_pairs
+    from srlib._upscale_command import upscale_folder, upscale_photo
+    from srlib.data import image_readers, make_pairs
     from srlib.evaluation import evaluate, published_results, upscale_bands
+    from srlib.image import SAVE_OPTIONS
     from srlib.models import load_pretrained, pretrained
-    from srlib.photo import check_output, read_photo, write_photo
-    from srlib.resample import KERNELS, imresize, imresize_bands, resized
+    from srlib.resample import KERNELS, imresize, imresize_bands
 except Exception as error:  # torch or another package is missing or broken: the doctor says what
     _broken: Exception | None = error
 else:
@@ -55,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = lambda message, *rest: print(f"note: {message}", file=sys.stderr)
+            warnings.showwarning = _note
             return options.run(options) or 0
     except (OSError, ValueError, FloatingPointError, MemoryError) as error:
         print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
@@ -63,6 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _note(message, *rest):
+    tqdm.write(f"note: {message}", file=sys.stderr)  # above the bar, if there is one
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -81,10 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     names = f"{', '.join(assets.datasets())}, or a part such as Set5/x4"
     fetch.add_argument("names", nargs="+", metavar="NAME", help=names)
 
-    enlarge = add_command(_upscale, "upscale", "enlarge a photograph")
-    enlarge.add_argument("photo", type=Path, help="the file to enlarge")
+    enlarge = add_command(_upscale, "upscale", "enlarge a photograph, or a folder of them")
+    enlarge.add_argument("photo", type=Path, help="the file to enlarge, or a folder of such files")
     enlarge.add_argument(
-        "out", type=Path, help="the file to write: .png, .tif, .webp, .bmp (lossless) or .jpg"
+        "out",
+        type=Path,
+        help="the file to write: .png, .tif, .webp, .bmp (lossless) or .jpg; or the folder",
     )
     enlarge.add_argument(
         "--scale", type=float, help="factor per side, at least 1 (default: the network's, else 4)"
@@ -95,14 +103,20 @@ def _parser() -> argparse.ArgumentParser:
         help="longest side of the tiles that a network works on, in pixels of the photograph; "
         "the picture is the same (default: as large as fits into 1 GiB)",
     )
-    enlarge.add_argument("--force", action="store_true", help="replace OUT where it exists")
+    enlarge.add_argument("--force", action="store_true", help="replace results that exist")
+    enlarge.add_argument(
+        "--recursive", action="store_true", help="of a folder, also what is in folders within"
+    )
+    enlarge.add_argument(
+        "--format",
+        choices=[suffix[1:] for suffix in SAVE_OPTIONS],
+        help="of a folder's results (default: that of each file if it can be written, else png)",
+    )
     enlarge.add_argument(
         "--fast",
         action="store_true",
         help="another layout in memory: faster, and a few samples in a million differ by one level",
     )
-    enlarge.set_defaults(progress=True)
-
     score = add_command(_evaluate, "evaluate", "score a method on a benchmark")
     score.add_argument(
         "--data",
@@ -118,7 +132,7 @@ def _parser() -> argparse.ArgumentParser:
         help="how grey files count; papers differ (default: as_rgb)",
     )
     score.add_argument("--csv", type=Path, help="also write the table to this file")
-    score.set_defaults(progress=False, tile=None, fast=False)
+    score.set_defaults(tile=None, fast=False)
     for command in (enlarge, score):
         command.add_argument(
             "--method",
@@ -165,13 +179,13 @@ def _fetch(options) -> None:
 
 
 def _method(options):
-    """Return the method's name, a function that enlarges in bands of rows, and the scale."""
+    """Return the method's name, an `srlib._upscale_command.Enlarge`, and the scale."""
     scale = 4 if options.scale is None else options.scale
     name = options.method or f"srresnet_x{scale:g}"
     if name in KERNELS:
         if options.ensemble:
             raise ValueError(f"--ensemble is for networks, got --method {name}")
-        return name, functools.partial(imresize_bands, scale=scale, kernel=name), scale
+        return name, lambda pixels, _: imresize_bands(pixels, scale, kernel=name), scale
     if not name.endswith(".safetensors"):
         scales = pretrained()["scale"]
         if options.method and name not in scales:
@@ -187,65 +201,87 @@ def _method(options):
     if options.scale not in (None, network.scale):
         raise ValueError(f"{name} enlarges by {network.scale}, got --scale {scale:g}")
     network.to("cuda" if torch.cuda.is_available() else "cpu")
-    settings = {key: getattr(options, key) for key in ("tile", "ensemble", "fast", "progress")}
-    return name, functools.partial(upscale_bands, network, **settings), network.scale
+    settings = {key: getattr(options, key) for key in ("tile", "ensemble", "fast")}
+
+    def enlarge(pixels, progress):
+        return upscale_bands(network, pixels, progress=progress, **settings)
+
+    return name, enlarge, network.scale
 
 
-def _upscale(options) -> None:
-    """Enlarge a photograph and write it to a new file.
+def _upscale(options) -> int:
+    """Enlarge a photograph, or all of a folder, and write the result to a new file or folder.
 
     Grey stays grey; transparency, 16 bits per channel, the colour profile, EXIF and the print size
-    are kept where the format of OUT can hold them, and what is lost is said.
+    are kept where the format of OUT can hold them, and what is lost is said. In a folder, results
+    that exist are skipped, and a file that fails stops no other.
     """
     if options.scale is not None and not 1 <= options.scale <= 100:
         raise ValueError(f"--scale must be from 1 to 100, got {options.scale:g}")
     if options.tile is not None and options.tile < 1:
         raise ValueError(f"--tile must be at least 1, got {options.tile}")
-    if options.out.exists() and not options.force:
+    is_folder = options.photo.is_dir()
+    if not is_folder and (options.recursive or options.format):
+        raise ValueError(f"--recursive and --format are for folders, got {options.photo}")
+    if not is_folder and options.out.exists() and not options.force:
         raise ValueError(f"{options.out} exists; choose another name or add --force")
     name, enlarge, scale = _method(options)
-    photo = read_photo(options.photo)
-    height, width = photo.pixels.shape[:2]
-    size = {"height": resized(height, scale), "width": resized(width, scale)}
-    for note in photo.notes + check_output(options.out, like=photo, **size):
-        print(f"note: {options.photo}: {note}", file=sys.stderr)
-    print(f"{options.photo}: {width} x {height}, enlarging by {scale:g} ({name})")
-    with write_photo(options.out, like=photo, **size) as writer:
-        if photo.alpha is None:
-            for rows in enlarge(photo.pixels):
-                writer.write_rows(rows)
-        else:  # cut in the same way, so their bands go together
-            bands = zip(enlarge(photo.pixels), enlarge(photo.alpha[..., None]), strict=True)
-            for rows, alpha in bands:
-                writer.write_rows(rows, alpha)
-    print(f"{options.out}: {size['width']} x {size['height']}")
+    print(f"{options.photo}: enlarging by {scale:g} ({name})")
+    if not is_folder:
+        upscale_photo(options.photo, options.out, enlarge, scale)
+        return 0
+    failed = upscale_folder(
+        options.photo,
+        options.out,
+        enlarge,
+        scale,
+        suffix=options.format and f".{options.format}",
+        recursive=options.recursive,
+        force=options.force,
+    )
+    return int(failed > 0)
 
 
-def _evaluate(options) -> None:
+def _evaluate(options) -> int:
     """Score a method on LR images made by MATLAB's bicubic: PSNR and SSIM on luma, per image.
 
     A border of as many pixels as the scale does not count. Below stand the results that papers
-    report for the benchmark, with this method and bicubic interpolation among them.
+    report for the benchmark, with this method and bicubic interpolation among them. An image that
+    cannot be read or scored is named, and the others are scored.
     """
     name, enlarge, scale = _method(options)
-    images = load_images(options.data, scale, grey=options.grey)
-    pairs = make_pairs(images, scale)
-    table = evaluate(lambda lr: np.concatenate(list(enlarge(lr))), pairs, scale)
+    readers = image_readers(options.data, scale, grey=options.grey)
+    if options.csv and not options.csv.parent.is_dir():
+        raise ValueError(f"--csv: the folder {options.csv.parent} does not exist")
+    unread = {}
+
+    def pairs():
+        for image, read in readers.items():
+            try:
+                yield from make_pairs({image: read()}, scale)
+            except (OSError, ValueError) as error:
+                unread[image] = error
+
+    table = evaluate(lambda lr: np.concatenate(list(enlarge(lr, False))), pairs(), scale)
     title = f"{name} with self-ensemble" if options.ensemble else name
     print(f"{title}, x{scale} on {options.data}, grey images {options.grey}")
     print(table.to_string(formatters=_FORMATS))
     if options.csv:
-        table.to_csv(options.csv)
+        with atomic_write(options.csv) as partial:
+            table.to_csv(partial)
         print(f"{options.csv}: written")
     here = {title: table.loc["mean"]}
     if name != "bicubic":
-        bicubic = evaluate(lambda lr: imresize(lr, scale), pairs, scale, progress=False)
+        bicubic = evaluate(lambda lr: imresize(lr, scale), pairs(), scale, progress=False)
         here["bicubic"] = bicubic.loc["mean"]
-    _print_published(here, options.data, scale)
+    _print_published(here, None if Path(options.data).is_dir() else options.data, scale)
+    for error in unread.values():
+        print(f"error: {error}", file=sys.stderr)
+    return int(bool(unread) or table["psnr_db"].isna().any())
 
 
 def _print_published(here, data, scale):
-    """Print means of this run among the published ones, by PSNR."""
+    """Print means of this run among the published ones for `data`, a benchmark, by PSNR."""
     rows = [{"network": name, **mean, "source": "this run"} for name, mean in here.items()]
     published = published_results()
     published = published[(published["scale"] == scale) & (published["dataset"] == data)]

@@ -1,9 +1,11 @@
 """Load images, make pairs of low and high resolution, and draw patches of them."""
 
+import functools
 import itertools
 import math
 import os
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +17,23 @@ from srlib._arguments import check_count
 from srlib.image import read_image
 from srlib.resample import imresize, modcrop
 
-__all__ = ["Pair", "PatchSampler", "add_shrunk", "load_images", "make_pairs"]
+__all__ = [
+    "Pair",
+    "PatchSampler",
+    "add_shrunk",
+    "image_files",
+    "image_readers",
+    "load_images",
+    "make_pairs",
+]
 
 # img_005 of Set5 is this photograph at 71 % of the size: training on it is training on the test.
 _BENCHMARK_TWINS = {("BSDS500", "train", "302003.jpg")}
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"}
+# What a folder is searched for: pictures, of all that Pillow reads.
+_SUFFIXES = set(
+    ".apng .avif .bmp .dib .gif .heic .heif .ico .j2k .jfif .jp2 .jpe .jpeg .jpg .jpx .mpo .pbm "
+    ".pcx .pgm .png .pnm .ppm .psd .qoi .sgi .tga .tif .tiff .webp".split()
+)
 _COLOUR_ORDERS = list(itertools.permutations(range(3)))
 
 
@@ -45,7 +59,7 @@ def load_images(
     source : str or path
         - "bundled", "bundled/train" or "bundled/test": photographs inside scikit-image;
         - the name of a dataset (see ``python -m srlib info``), downloaded if it is not there yet;
-        - a folder: its image files, not those of its subfolders.
+        - a folder: its image files, not those of its subfolders, see `image_files`.
 
         302003.jpg of BSDS500/train is left out: it is img_005 of Set5 at another size.
     scale : int, optional
@@ -57,23 +71,79 @@ def load_images(
     Returns
     -------
     dict
-        Name to uint8 image (H, W, 3), sorted by name.
+        Name to uint8 image (H, W, 3), sorted by name. The names are those of the files without
+        their endings, or with them if two files would have one name.
+
+    Raises
+    ------
+    ValueError
+        If there is no such source, it holds no image, or images cannot be read: it names each.
     """
+    images, failed = {}, []
+    readers = image_readers(source, scale, grey=grey)
+    for name, read in readers.items():
+        try:
+            images[name] = read()
+        except (OSError, ValueError) as error:
+            failed.append(str(error))
+    if failed:
+        count = f"{len(failed)} of {len(readers)} images cannot be read: " if failed[1:] else ""
+        raise ValueError(count + "; ".join(failed))
+    return images
+
+
+def image_readers(
+    source: str | os.PathLike, scale: int | None = None, *, grey: str = "as_rgb"
+) -> dict[str, Callable[[], np.ndarray]]:
+    """List the images that `load_images` loads: name to a function that loads one."""
     if str(source).split("/")[0] == "bundled":
         _, _, split = str(source).partition("/")
         names = assets.sample_names(split or None)
-        return {name: assets.sample_image(name) for name in names}
+        return {name: functools.partial(assets.sample_image, name) for name in names}
     folder = Path(source)
     if not folder.is_dir():
         folder = _fetch(str(source), scale)
-    paths = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in _SUFFIXES and path.parts[-3:] not in _BENCHMARK_TWINS
-    )
+    paths = [path for path in image_files(folder) if path.parts[-3:] not in _BENCHMARK_TWINS]
     if not paths:
         raise ValueError(f"source must hold image files, got {str(folder)!r}, which has none")
-    return {path.stem: read_image(path, grey=grey) for path in paths}
+    stems = {path.stem for path in paths}
+    unclear = len(stems) < len(paths) or "mean" in stems  # a table's last row is the mean
+    names = [path.name if unclear else path.stem for path in paths]
+    return {
+        name: functools.partial(read_image, path, grey=grey)
+        for name, path in zip(names, paths, strict=True)
+    }
+
+
+def image_files(
+    folder: str | os.PathLike,
+    *,
+    recursive: bool = False,
+    without: str | os.PathLike | None = None,
+) -> list[Path]:
+    """List the pictures in a folder, by their endings, sorted; hidden files (".x") do not count.
+
+    A UserWarning names what else is in the folder and so left out. With `recursive` the folders
+    within are searched too, but not those that are links, and not the folder `without`.
+    """
+    found, others = [], []
+    without = without and os.path.realpath(without)
+    for path in sorted(Path(folder).iterdir()):
+        if path.name.startswith(".") or (without and os.path.realpath(path) == without):
+            continue
+        if recursive and path.is_dir() and not path.is_symlink():
+            try:
+                found += image_files(path, recursive=True, without=without)
+            except OSError as error:  # closed, for instance
+                others.append(f"{path.name} ({error.strerror})")
+        elif path.is_dir() or path.suffix.lower() not in _SUFFIXES:
+            others.append(path.name + os.sep * path.is_dir())
+        else:
+            found.append(path)
+    if others:
+        more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+        warnings.warn(f"{folder}: left out: {', '.join(others[:5])}{more}", stacklevel=2)
+    return found
 
 
 def _fetch(source: str, scale: int | None) -> Path:
@@ -96,7 +166,7 @@ def add_shrunk(
     """Add shrunk copies of images, uint8, by factors between 0 and 1, named like "boat x0.8".
 
     They have finer detail and less noise to train on. Copies with a side shorter than
-    `smallest_side` pixels are left out.
+    `smallest_side` pixels are left out. ValueError if an image is called as a copy would be.
 
     References
     ----------
@@ -111,6 +181,8 @@ def add_shrunk(
         for name, image in images.items()
         if math.ceil(min(image.shape[:2]) * factor) >= smallest_side
     }
+    if twice := sorted(images.keys() & copies.keys()):
+        raise ValueError(f"images must not be called as shrunk copies are, got {twice[0]!r}")
     return images | copies
 
 

@@ -1,7 +1,9 @@
 """Enlarge images with a network, and score an upscaler on a benchmark."""
 
+import contextlib
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -25,9 +27,8 @@ _TURNS = tuple(itertools.product((False, True), repeat=3))
 # With one thread, torch convolves inputs of up to 20 480 numbers by another algorithm, with another
 # rounding. So windows have at least this number of pixels squared, if the image has as many.
 _LEAST = 144
-_MEMORY = (
-    450 * 2**20
-)  # bytes for a network's tensors on a CPU; torch takes as much again for itself
+# Bytes for a network's tensors on a CPU; torch takes as much again for itself.
+_MEMORY = 450 * 2**20
 _BAND = 2**20  # LR pixels that a band may have, so that it is small beside these
 _SMALL = 128 * 128  # LR pixels that no network needs so much for: they go through in one piece
 
@@ -73,6 +74,8 @@ def upscale(
     ------
     ValueError
         If there are several tiles and the network has no bounded receptive field.
+    MemoryError
+        If a tile is too large for the memory.
 
     References
     ----------
@@ -99,7 +102,7 @@ def upscale_bands(
     tile: int | None = None,
     ensemble: bool = False,
     fast: bool = False,
-    progress: bool = False,
+    progress: bool | tqdm = False,
 ) -> Iterator[np.ndarray]:
     """Enlarge an image band by band, so that a result of any size can be written as it is made.
 
@@ -107,8 +110,10 @@ def upscale_bands(
     ----------
     image : ndarray
         uint8 or uint16, shape (H, W, 3), or (H, W, 1) for grey.
-    model, tile, ensemble, fast, progress
+    model, tile, ensemble, fast
         As for `upscale`.
+    progress : bool or tqdm
+        As for `upscale`; a bar of the caller's is moved on by 1 in all.
 
     Yields
     ------
@@ -127,13 +132,13 @@ def upscale_bands(
     model.eval()
     try:
         rows, columns, radius, grid = _cut(model, image.shape[:2], tile)
-        many = len(rows) * len(columns) > 1
-        with tqdm(
-            total=len(rows) * len(columns),
-            desc="upscale",
-            unit="tile",
-            disable=not (progress and many),
-        ) as bar:
+        tiles = len(rows) * len(columns)
+        if isinstance(progress, bool):
+            hidden = not progress or tiles == 1
+            bar, step = tqdm(total=tiles, desc="upscale", unit="tile", disable=hidden), 1
+        else:
+            bar, step = contextlib.nullcontext(progress), 1 / tiles
+        with bar as bar:
             for row in rows:
                 band = None
                 for column in columns:
@@ -143,7 +148,7 @@ def upscale_bands(
                         shape = sr.shape[1], scale * image.shape[1], image.shape[2]
                         band = np.empty(shape, image.dtype)
                     band[:, scale * column[0] : scale * column[1]] = _to_levels(sr, image)
-                    bar.update()
+                    bar.update(step)
                 yield band
     finally:
         model.train(was_training)
@@ -217,8 +222,16 @@ def _run(model, image, spans, turns, fast=False, radius=0, grid=1):
         lr = torch.from_numpy(part.astype(np.float32)) / np.iinfo(image.dtype).max
         lr = lr.expand(1, 3, *lr.shape[2:]).to(parameter.device, parameter.dtype)
         layout = torch.channels_last if fast else torch.contiguous_format
-        with torch.inference_mode(), FixedOrder():
-            sr = model(lr.contiguous(memory_format=layout)).float().cpu()
+        try:
+            with torch.inference_mode(), FixedOrder():
+                sr = model(lr.contiguous(memory_format=layout)).float().cpu()
+        except RuntimeError as error:
+            if "allocate" not in str(error):  # torch's way to say it, on a CPU and on a GPU
+                raise
+            raise MemoryError(
+                f"the network needs more memory than there is for {lr.shape[2]} x {lr.shape[3]} "
+                "pixels at once; choose a smaller tile"
+            ) from error
         scale = sr.shape[-1] // lr.shape[-1]
         for dim, (start, stop), (first, last) in zip((-2, -1), box, windows, strict=True):
             margin = scale * (start - first)
@@ -272,21 +285,38 @@ def evaluate(
     -------
     DataFrame
         Columns ``psnr_db`` and ``ssim``; a row for each image, and as the last one "mean": the
-        mean of the images' scores, not of their pixels.
+        mean of the images' scores, not of their pixels. Where an image could not be scored there
+        are NaN, and where it was reproduced exactly the PSNR is infinite. Neither counts in the
+        mean, and a UserWarning names them.
+
+    Raises
+    ------
+    ValueError
+        If there is no pair, no image could be scored, or two have one name, or the name "mean".
     """
-    pairs = list(pairs)
-    if not pairs:
-        raise ValueError("pairs must hold at least one pair, got none")
-    rows = {}
+    rows, failed = {}, {}
     for pair in tqdm(pairs, desc="evaluate", unit="image", disable=not progress):
+        if pair.name in rows or pair.name == "mean":
+            raise ValueError(f"names of pairs must differ, and from 'mean', got {pair.name!r}")
         sr = upscale(upscaler, pair.lr) if isinstance(upscaler, nn.Module) else upscaler(pair.lr)
         try:
             rows[pair.name] = score(sr, pair.hr, scale, protocol)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{pair.name}: {error}") from error
+            rows[pair.name] = math.nan, math.nan
+            failed[pair.name] = f"{pair.name}: {error}"
+    if len(failed) == len(rows):
+        raise ValueError(next(iter(failed.values()), "pairs must hold at least one pair, got none"))
+    for text in failed.values():
+        warnings.warn(f"{text}; it is not in the mean", stacklevel=2)
     table = pd.DataFrame.from_dict(rows, orient="index", columns=["psnr_db", "ssim"])
     table.index.name = "image"
-    table.loc["mean"] = table.mean()
+    exact = table["psnr_db"] == math.inf
+    if exact.any() and not exact.all():
+        names = ", ".join(map(str, table.index[exact]))
+        warnings.warn(f"{names}: reproduced exactly, not in the mean PSNR", stacklevel=2)
+        table.loc["mean"] = table.mask(table == math.inf).mean()
+    else:
+        table.loc["mean"] = table.mean()
     return table
 
 

@@ -4,10 +4,19 @@ import math
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from skimage.transform import resize
 
 from srlib.assets import sample_names
-from srlib.data import Pair, PatchSampler, add_shrunk, load_images, make_pairs
+from srlib.data import (
+    Pair,
+    PatchSampler,
+    add_shrunk,
+    image_files,
+    image_readers,
+    load_images,
+    make_pairs,
+)
 from srlib.image import read_image, write_image
 from srlib.resample import imresize
 
@@ -20,10 +29,53 @@ def test_a_folder_is_read_in_the_order_of_the_names(tmp_path):
         write_image(tmp_path / f"{name}.png", image)
     (tmp_path / "notes.txt").write_text("not an image")
     (tmp_path / "sub").mkdir()
-    loaded = load_images(tmp_path)
+    (tmp_path / "._a.png").write_bytes(b"what macOS leaves on other disks")
+    with pytest.warns(UserWarning, match="left out: notes.txt, sub/$"):
+        loaded = load_images(tmp_path)
     assert list(loaded) == ["a", "b", "c"]
     for name, image in loaded.items():
         np.testing.assert_array_equal(image, images[name])
+
+
+def test_images_of_one_stem_are_kept_apart(tmp_path):
+    for level, name in enumerate(["1.JPEG", "1.jpg", "1.png", "2.png", "mean.gif"]):
+        Image.new("RGB", (4, 4), (50 * level,) * 3).save(tmp_path / name)
+    loaded = load_images(tmp_path)
+    assert {name: image[0, 0, 0] // 50 for name, image in loaded.items()} == {
+        "1.JPEG": 0, "1.jpg": 1, "1.png": 2, "2.png": 3, "mean.gif": 4,
+    }  # fmt: skip
+    (tmp_path / "1.JPEG").unlink()
+    (tmp_path / "1.jpg").unlink()
+    assert "mean" not in load_images(tmp_path)  # as the last row of every table is called
+
+
+@pytest.mark.parametrize("ending", ["gif", "ppm", "avif", "jp2", "jfif", "tga", "bmp", "TIF"])
+def test_a_folder_may_hold_what_a_file_may_be(tmp_path, ending):
+    Image.new("RGB", (16, 16), "gray").save(tmp_path / f"a.{ending}")
+    assert list(load_images(tmp_path)) == ["a"]
+
+
+def test_every_image_that_cannot_be_read_is_named(tmp_path):
+    for name in ("a.png", "c.png"):
+        (tmp_path / name).write_text("no picture")
+    Image.new("RGB", (4, 4)).save(tmp_path / "b.png")
+    with pytest.raises(ValueError, match=r"^2 of 3 images cannot be read: .*a\.png.*c\.png"):
+        load_images(tmp_path)
+    readers = image_readers(tmp_path)
+    assert list(readers) == ["a", "b", "c"] and readers["b"]().shape == (4, 4, 3)
+
+
+def test_folders_within_are_searched_on_request(tmp_path):
+    places = ["a.png", "sub/b.jpg", "sub/deep/c.png", ".hidden/d.png", "out/e.png", "._f.png"]
+    for place in places:
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / place).touch()
+    (tmp_path / "sub" / "loop").symlink_to(tmp_path)
+    with pytest.warns(UserWarning, match="left out: loop/$"):
+        found = image_files(tmp_path, recursive=True, without=tmp_path / "sub" / ".." / "out")
+    assert [str(path.relative_to(tmp_path)) for path in found] == places[:3]
+    with pytest.warns(UserWarning, match="left out: out/, sub/$"):
+        assert image_files(tmp_path) == [tmp_path / "a.png"]
 
 
 def test_bundled_photographs_need_no_network():
@@ -191,6 +243,12 @@ def test_shrunk_copies_stand_behind_their_photographs():
     for factor in (0, 1, -0.5, 2, math.nan):
         with pytest.raises(ValueError, match=f"factors must be between 0 and 1, got {factor}"):
             add_shrunk(images, (0.5, factor))
+
+
+def test_a_photograph_called_like_a_shrunk_copy_is_refused():
+    image = np.zeros((10, 10, 3), np.uint8)
+    with pytest.raises(ValueError, match="got 'boat x0.5'"):
+        add_shrunk({"boat": image, "boat x0.5": image}, [0.5])
 
 
 def test_patches_of_photographs_are_what_make_pairs_made():

@@ -69,6 +69,41 @@ def test_perfect_restoration_is_infinite():
     assert table.loc["same", "psnr_db"] == np.inf and table.loc["same", "ssim"] == pytest.approx(1)
 
 
+def test_an_image_without_a_score_is_named_and_not_in_the_mean():
+    tiny = Pair("tiny", PAIRS[0].lr[:3, :3], PAIRS[0].hr[:6, :6])
+    with pytest.warns(UserWarning, match="tiny: .*at least 11x11.* not in the mean"):
+        table = evaluate(bicubic, [PAIRS[0], tiny, PAIRS[1]], 2, progress=False)
+    assert list(table.index) == ["first", "tiny", "second", "mean"]
+    assert table.loc["tiny"].isna().all()
+    expected = evaluate(bicubic, PAIRS, 2, progress=False)
+    np.testing.assert_array_equal(table.loc["mean"], expected.loc["mean"])
+
+
+def test_an_infinite_score_is_not_in_the_mean():
+    white = Pair("white", np.full((20, 20, 3), 255, np.uint8), np.full((40, 40, 3), 255, np.uint8))
+    with pytest.warns(UserWarning, match="^white: reproduced exactly, not in the mean PSNR"):
+        table = evaluate(bicubic, [*PAIRS, white], 2, progress=False)
+    assert table.loc["white", "psnr_db"] == np.inf
+    assert table.loc["mean", "psnr_db"] == pytest.approx(table["psnr_db"].iloc[:2].mean())
+    assert table.loc["mean", "ssim"] == pytest.approx(table["ssim"].iloc[:3].mean())
+
+
+@pytest.mark.parametrize("names", [("same", "same"), ("mean", "other")])
+def test_no_row_of_a_table_takes_the_place_of_another(names):
+    pairs = [pair._replace(name=name) for pair, name in zip(PAIRS, names, strict=True)]
+    with pytest.raises(ValueError, match=f"got {names[0]!r}"):
+        evaluate(bicubic, pairs, 2, progress=False)
+
+
+def test_a_network_too_large_for_the_memory_gets_a_sentence():
+    class Greedy(nn.Conv2d):
+        def forward(self, lr):
+            return super().forward(torch.empty(2**60))
+
+    with pytest.raises(MemoryError, match="10 x 12 pixels at once; choose a smaller tile"):
+        upscale(Greedy(3, 3, 3), np.zeros((10, 12, 3), np.uint8))
+
+
 def test_published_results_carry_their_sources():
     table = published_results()
     assert set(table["scale"]) == {2, 3, 4}

@@ -1,3 +1,4 @@
+import errno
 import re
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 from torch import nn
+from tqdm.auto import tqdm
 
 from srlib.__main__ import main
 from srlib.evaluation import published_results, upscale
@@ -128,6 +130,90 @@ def test_what_came_in_goes_out(networks, tmp_path, kind, tile):
         assert np.abs(result.alpha - alpha).max() <= 0.84
 
 
+@pytest.fixture
+def album(tmp_path):
+    """Five photographs, two of them under one stem and one damaged, and other things."""
+    folder = tmp_path / "album"
+    (folder / "sub").mkdir(parents=True)
+    picture = Image.fromarray(PHOTO)
+    for name in ("a.png", "a.gif", "b.JPG", "sub/c.bmp"):
+        picture.convert("L" if name == "a.gif" else "RGB").save(folder / name)
+    (folder / "damaged.png").write_bytes((folder / "a.png").read_bytes()[:200])
+    (folder / "notes.txt").touch()
+    return folder
+
+
+def files(folder):
+    return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
+
+
+def test_a_folder_is_enlarged_and_one_bad_file_stops_no_other(album, networks, capsys):
+    out = album / "large" / "x2"
+    command = ["upscale", str(album), str(out), "--scale", "2", "--recursive"]
+    assert main(command) == 1
+    assert files(out) == ["a.gif.png", "a.png", "b.JPG", "sub/c.bmp"]
+    np.testing.assert_array_equal(
+        read_image(out / "a.png"), upscale(networks["srresnet_x2"], PHOTO)
+    )
+    assert read_photo(out / "a.gif.png").pixels.shape == (48, 62, 1)
+    said = capsys.readouterr()
+    assert "4 enlarged, 1 failed" in said.out and "5.0/5" in said.err
+    assert "left out: notes.txt" in said.err
+    errors = [line for line in said.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "damaged.png: damaged or cut off" in errors[0]
+
+
+def test_results_that_are_there_are_skipped_unless_forced(album, networks, capsys):
+    out = album.with_name("out")
+    command = ["upscale", str(album), str(out), "--scale", "2", "--method", "bicubic"]
+    (album / "damaged.png").unlink()
+    assert main(command) == 0
+    (out / "a.png").write_text("mine")
+    (out / "b.JPG").unlink()
+    assert main(command) == 0
+    said = capsys.readouterr().out
+    assert "2 of 3 are there already" in said and "1 enlarged, 0 failed" in said
+    assert (out / "a.png").read_text() == "mine" and (out / "b.JPG").exists()
+    assert main([*command, "--force"]) == 0
+    np.testing.assert_array_equal(read_image(out / "a.png"), imresize(PHOTO, 2))
+    assert files(out) == ["a.gif.png", "a.png", "b.JPG"]  # not the folder within
+
+
+def test_a_folder_s_results_may_all_be_of_one_format(album, networks):
+    out = album.with_name("out")
+    (album / "damaged.png").unlink()
+    command = ["upscale", str(album), str(out), "--method", "nearest", "--format", "webp"]
+    assert main(command) == 0
+    assert files(out) == ["a.gif.webp", "a.png.webp", "b.webp"]
+    (album / "a.gif.png").touch()  # as the result of a.gif would be called
+    assert main(["upscale", str(album), str(album.with_name("o2")), "--method", "nearest"]) == 1
+
+
+def test_a_folder_s_bar_counts_photographs_and_tiles(album, networks, monkeypatch):
+    seen = []
+
+    class Bar(tqdm):
+        def update(self, n=1):
+            seen.append(n)
+            super().update(n)
+
+    monkeypatch.setattr("srlib._upscale_command.tqdm", Bar)
+    (album / "damaged.png").unlink()
+    write_image(album / "b.JPG", np.zeros((150, 280, 3), np.uint8))
+    options = ["--scale", "2", "--tile", "100"]
+    assert main(["upscale", str(album), str(album.with_name("out")), *options]) == 0
+    assert seen.count(pytest.approx(1 / 6)) == 6 and sum(seen) == pytest.approx(3)
+
+
+def test_a_full_disk_stops_a_folder(album, networks, monkeypatch, capsys):
+    def write(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("srlib._upscale_command.write_photo", write)
+    assert main(["upscale", str(album), str(album.with_name("out")), "--method", "nearest"]) == 1
+    assert "No space left" in (error := capsys.readouterr().err) and "failed" not in error
+
+
 @pytest.mark.parametrize("command", ["upscale", "evaluate"])
 @pytest.mark.parametrize(
     "arguments, message",
@@ -176,7 +262,10 @@ def test_upscale_replaces_nothing_unasked(photo, networks, capsys):
         (["upscale", "{photo}", "{folder}/out.png", "--tile", "0"], "--tile must .* got 0"),
         (["upscale", "{folder}/missing.jpg", "{folder}/out.png"], "missing.jpg"),
         (["upscale", "{folder}/text.jpg", "{folder}/out.png"], "not an image"),
-        (["upscale", "{folder}", "{folder}/out.png"], "directory"),
+        (["upscale", "{folder}", "{folder}/out.png"], "must be a folder"),
+        (["upscale", "{folder}", "{photo}"], "must be a folder"),
+        (["upscale", "{folder}", "{folder}"], "another folder than that of the photographs"),
+        (["upscale", "{photo}", "{folder}/out.png", "--recursive"], "are for folders"),
         (["fetch", "Set6"], "Set5"),
         (["evaluate", "--data", "nowhere"], "must be a folder"),
     ],
@@ -289,6 +378,37 @@ def test_evaluate_a_folder_of_one_s_own(photo, networks, capsys):
     text = capsys.readouterr().out
     assert text.startswith("srresnet_x2, x2 on")
     assert "mean" in text and "Beside bicubic interpolation" in text
+
+
+def test_evaluate_scores_what_it_can_of_a_folder(album, networks, tmp_path, capsys):
+    Image.new("RGB", (8, 8)).save(album / "tiny.png")
+    Image.new("RGB", (60, 60), "white").save(album / "white.png")
+    path = tmp_path / "table.csv"
+    options = ["--method", "bicubic", "--scale", "2", "--csv", str(path)]
+    assert main(["evaluate", "--data", str(album), *options]) == 1
+    table = pd.read_csv(path, index_col="image")
+    assert list(table.index) == ["a.gif", "a.png", "b.JPG", "tiny.png", "white.png", "mean"]
+    assert table.loc["white.png", "psnr_db"] == np.inf and table.loc["tiny.png"].isna().all()
+    assert table.loc["mean", "psnr_db"] == pytest.approx(table["psnr_db"].iloc[:3].mean())
+    error = capsys.readouterr().err
+    assert re.search("error: .*damaged.png: damaged", error)
+    assert "tiny.png: images must be at least 11x11" in error
+    assert "white.png: reproduced exactly" in error
+    (album / "damaged.png").unlink()
+    (album / "tiny.png").unlink()
+    assert main(["evaluate", "--data", str(album), *options]) == 0
+    nowhere = ["--csv", str(tmp_path / "no" / "table.csv")]
+    assert main(["evaluate", "--data", str(album), "--method", "bicubic", *nowhere]) == 1
+    assert "no does not exist" in capsys.readouterr().err
+
+
+def test_a_folder_called_as_a_benchmark_is_not_among_published_results(
+    album, networks, monkeypatch, capsys
+):
+    monkeypatch.chdir(album.rename(album.with_name("Set5")).parent)
+    Path("Set5", "damaged.png").unlink()
+    assert main(["evaluate", "--data", "Set5", "--method", "bicubic"]) == 0
+    assert "Among published" not in (text := capsys.readouterr().out) and "this run" in text
 
 
 def test_ctrl_c_is_quiet(monkeypatch, capsys):

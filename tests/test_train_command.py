@@ -309,6 +309,14 @@ def test_bad_values_are_named_and_nothing_is_written(photographs, tmp_path, more
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("place", ["Set5", "Set14/x4/HR", "BSDS500/val"])
+def test_a_benchmark_is_refused_as_a_folder_too(tmp_path, place):
+    (tmp_path / place).mkdir(parents=True)
+    write_image(tmp_path / place / "a.png", np.zeros((64, 64, 3), np.uint8))
+    with pytest.raises(ValueError, match=f"{place} is a benchmark.* needs another name"):
+        recipes.photographs({"data": [str(tmp_path / place)]}, 2)
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_gpu_that_is_not_there_is_named(tiny):
     with pytest.raises(ValueError, match="--device cuda: torch finds no GPU here"):

@@ -70,9 +70,7 @@ def photographs(recipe: dict, scale: int) -> tuple[list[Pair], list[Pair]]:
     """
     images = {}
     for source in recipe["data"]:
-        dataset = assets.datasets().get(source.split("/")[0])
-        if dataset and dataset.use == "benchmark" and not Path(source).is_dir():
-            raise ValueError(f"--data: {source} is a benchmark, to score with, not to train on")
+        _refuse_benchmark(source)
         images |= {f"{source}/{name}": image for name, image in load_images(source).items()}
     pairs = make_pairs(images, scale)
     every = recipe.get("holdout") or 0
@@ -86,6 +84,16 @@ def photographs(recipe: dict, scale: int) -> tuple[list[Pair], list[Pair]]:
     training = {pair.name: pair.hr for pair in pairs if pair.hr.tobytes() not in seen}
     smallest = scale * recipe.get("lr_patch_size", 1)
     return make_pairs(add_shrunk(training, recipe.get("shrink", ()), smallest), scale), held_out
+
+
+def _refuse_benchmark(source: str) -> None:
+    is_folder = Path(source).is_dir()
+    parts = Path(source).resolve().parts if is_folder else tuple(source.split("/"))
+    benchmarks = {name for name, info in assets.datasets().items() if info.use == "benchmark"}
+    # BSD100 is the folder val of BSDS500.
+    if benchmarks & set(parts if is_folder else parts[:1]) or parts[-2:] == ("BSDS500", "val"):
+        hint = "; a folder of other pictures needs another name" if is_folder else ""
+        raise ValueError(f"--data: {source} is a benchmark, to score with, not to train on{hint}")
 
 
 def distill_targets(pairs: list[Pair], name: str, share: float, device: torch.device) -> list[Pair]:

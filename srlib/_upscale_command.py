@@ -1,0 +1,116 @@
+"""``python -m srlib upscale``: enlarge a photograph, or a folder of them."""
+
+import errno
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from srlib.data import image_files
+from srlib.image import SAVE_OPTIONS
+from srlib.photo import check_output, read_photo, write_photo
+from srlib.resample import resized
+
+__all__ = ["upscale_folder", "upscale_photo"]
+
+# Takes pixels, and True or a bar as `srlib.evaluation.upscale_bands` does; yields bands of rows.
+Enlarge = Callable[[np.ndarray, bool | tqdm], Iterator[np.ndarray]]
+
+
+def upscale_photo(
+    source: Path, target: Path, enlarge: Enlarge, scale: float, progress: bool | tqdm = True
+) -> None:
+    """Enlarge one photograph. ValueError or OSError if it cannot be read, held or written."""
+    photo = read_photo(source)
+    height, width = photo.pixels.shape[:2]
+    size = {"height": resized(height, scale), "width": resized(width, scale)}
+    for note in photo.notes + check_output(target, like=photo, **size):
+        tqdm.write(f"note: {source}: {note}", file=sys.stderr)
+    with write_photo(target, like=photo, **size) as writer:
+        if photo.alpha is None:
+            for rows in enlarge(photo.pixels, progress):
+                writer.write_rows(rows)
+        else:  # cut in the same way, so their bands go together
+            alphas = enlarge(photo.alpha[..., None], False)
+            for rows, alpha in zip(enlarge(photo.pixels, progress), alphas, strict=True):
+                writer.write_rows(rows, alpha)
+    tqdm.write(f"{target}: {size['width']} x {size['height']}, from {width} x {height}")
+
+
+def upscale_folder(
+    folder: Path,
+    out: Path,
+    enlarge: Enlarge,
+    scale: float,
+    *,
+    suffix: str | None = None,
+    recursive: bool = False,
+    force: bool = False,
+) -> int:
+    """Enlarge the photographs of a folder; return how many could not be.
+
+    Results that are there already are left as they are, unless `force` is given, so that the same
+    call goes on after an interruption. A photograph that fails stops no other; the reasons are
+    said at the end. Only a full disk stops all.
+
+    Parameters
+    ----------
+    folder, out : path
+        Results stand in `out` as the photographs in `folder`, under the same names.
+    suffix : str, optional
+        What all results end in. By default each keeps its ending, or gets ".png" where none can be
+        written. Of two that would become one, the whole name is kept: "boat.gif.png".
+    recursive : bool
+        Also the photographs in folders within `folder`.
+    """
+    if out.suffix.lower() in SAVE_OPTIONS or (out.exists() and not out.is_dir()):
+        raise ValueError(f"{out}: must be a folder, because {folder} is one")
+    if out.exists() and out.samefile(folder):
+        raise ValueError(f"{out}: results need another folder than that of the photographs")
+    files = image_files(folder, recursive=recursive, without=out)
+    if not files:
+        raise ValueError(f"{folder}: holds no photographs")
+    targets = _targets(files, folder, out, suffix)
+    waiting = {s: t for s, t in targets.items() if force or not t.exists()}
+    if there := len(targets) - len(waiting):
+        tqdm.write(f"{out}: {there} of {len(targets)} are there already; --force makes them anew")
+    failed = {}
+    layout = "{l_bar}{bar}| {n:.1f}/{total} [{elapsed}<{remaining}]"
+    with tqdm(total=len(waiting), desc="pictures", bar_format=layout) as bar:
+        for done, (source, target) in enumerate(waiting.items(), 1):
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                upscale_photo(source, target, enlarge, scale, bar)
+            except Exception as error:
+                if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                text = str(error) or type(error).__name__
+                failed[source] = text if str(source) in text else f"{source}: {text}"
+            bar.update(done - bar.n)
+    tqdm.write(f"{out}: {len(waiting) - len(failed)} enlarged, {len(failed)} failed")
+    for text in failed.values():
+        print(f"error: {text}", file=sys.stderr)
+    return len(failed)
+
+
+def _targets(files, folder, out, suffix) -> dict[Path, Path]:
+    """Name a result for each file; none twice, also where upper and lower case are the same."""
+
+    def ending(file):
+        return suffix or (file.suffix if file.suffix.lower() in SAVE_OPTIONS else ".png")
+
+    places = {file: out / file.relative_to(folder) for file in files}
+    targets = {file: place.with_suffix(ending(file)) for file, place in places.items()}
+    count = Counter(os.path.normcase(str(target)).casefold() for target in targets.values())
+    for file, target in targets.items():
+        if count[os.path.normcase(str(target)).casefold()] > 1 and target != places[file]:
+            targets[file] = places[file].with_name(file.name + ending(file))
+    twice = [target for target, n in Counter(targets.values()).items() if n > 1]
+    if twice:
+        sources = [file.name for file, target in targets.items() if target == twice[0]]
+        raise ValueError(f"{folder}: {' and '.join(sources)} would both become {twice[0]}")
+    return targets
