@@ -36,32 +36,27 @@ def _transposed(
         return torch.conv_transpose2d(
             input, weight, bias, stride, padding, output_padding, groups, dilation
         )
-    # Along each axis output s*i + a is the sum of input i + d times tap a + padding - s*d.
-    size, edges, taps, kernel = [], [], [], []
-    for length, width, s, margin, extra in zip(
-        input.shape[2:],
-        weight.shape[2:],
-        *map(_pair, (stride, padding, output_padding)),
-        strict=True,
+    # Without padding, output s * i + a is the sum over d of input i - d times tap s * d + a: a
+    # convolution, whose channels are the s * s places a. Padding cuts off the edges.
+    s = _pair(stride)[0]
+    margins, taps, size = _pair(padding), [], []
+    for length, width, margin, extra in zip(
+        input.shape[2:], weight.shape[2:], margins, _pair(output_padding), strict=True
     ):
+        taps.append(-(-max(width, width - margin + extra) // s))
         size.append((length - 1) * s - 2 * margin + width + extra)
-        first, last = -((width - 1 - margin) // s), (s - 1 + margin) // s
-        blocks = -(-size[-1] // s)
-        edges.append((-first, blocks - length + last))
-        taps.append((last - first + 1, s))
-        front = s * last - margin
-        kernel.append((front, (last - first + 1) * s - front - width))
-    (rows, row_stride), (columns, column_stride) = taps
-    kernel = F.pad(weight, (*kernel[1], *kernel[0]))
-    kernel = kernel.reshape(*weight.shape[:2], rows, row_stride, columns, column_stride)
+    (rows, columns), (height, width) = taps, weight.shape[2:]
+    kernel = F.pad(weight, (0, columns * s - width, 0, rows * s - height))
+    kernel = kernel.reshape(*weight.shape[:2], rows, s, columns, s)
     kernel = kernel.flip(2, 4).permute(1, 3, 5, 0, 2, 4)  # (out, s, s, in, rows, columns)
     phases = F.conv2d(
-        F.pad(input, (*edges[1], *edges[0])),
+        input,
         kernel.reshape(-1, weight.shape[0], rows, columns),
-        None if bias is None else bias.repeat_interleave(row_stride * column_stride),
-    )  # (N, out * s * s, H, W)
-    output = F.pixel_shuffle(phases, row_stride)
-    return output[:, :, : size[0], : size[1]]
+        None if bias is None else bias.repeat_interleave(s * s),
+        padding=(rows - 1, columns - 1),
+    )  # (N, out * s * s, H + rows - 1, W + columns - 1)
+    output = F.pixel_shuffle(phases, s)
+    return output.narrow(2, margins[0], size[0]).narrow(3, margins[1], size[1])
 
 
 def _pair(value):
