@@ -176,7 +176,9 @@ def _method(options):
         scales = pretrained()["scale"]
         if options.method and name not in scales:
             known = ", ".join([*scales.index, *KERNELS])
-            raise ValueError(f"--method must be one of {known}, got {name!r}")
+            raise ValueError(
+                f"--method must be one of {known} or a .safetensors file, got {name!r}"
+            )
         if name not in scales or options.scale not in (None, scales[name]):
             raise ValueError(
                 f"{options.method or 'A network'} cannot enlarge by {scale:g}; the networks are "
