@@ -5,15 +5,22 @@ import sys
 if sys.version_info < (3, 11):  # noqa: UP036 (said before anything that an older one cannot read)
     sys.exit(f"error: the course needs Python 3.11 or newer, this is {sys.version.split()[0]}")
 
-import argparse
-import math
-import os
-import textwrap
-import warnings
-from collections.abc import Sequence
-from pathlib import Path
+from srlib._own_files import in_the_way
 
-from srlib import assets, doctor
+try:
+    import argparse
+    import math
+    import os
+    import textwrap
+    import warnings
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from srlib import assets, doctor
+except (Exception, SystemExit) as error:  # hidden by a file of the learner's, which may do anything
+    if not (said := in_the_way(error)):
+        raise
+    sys.exit(f"error: {said[0]}: {said[1]}")
 
 try:
     import numpy as np
@@ -29,8 +36,8 @@ try:
     from srlib.image import SAVE_OPTIONS
     from srlib.models import load_pretrained, pretrained
     from srlib.resample import KERNELS, imresize, imresize_bands
-except Exception as error:  # torch or another package is missing or broken: the doctor says what
-    _broken: Exception | None = error
+except (Exception, SystemExit) as error:  # a package is missing, broken or hidden: the doctor says
+    _broken: BaseException | None = error
 else:
     _broken = None
 
@@ -50,6 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     cannot do the course; where the library cannot even be imported, every command does what "info"
     does.
     """
+    if said := in_the_way(_broken):
+        print(f"error: {said[0]}: {said[1]}", file=sys.stderr)
+        return 1
     if _broken:
         print(f"error: {type(_broken).__name__}: {_broken}", file=sys.stderr)
         return _examine()
@@ -71,7 +81,7 @@ def _note(message, *rest):
     tqdm.write(f"note: {message}", file=sys.stderr)  # above the bar, if there is one
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser():
     parser = argparse.ArgumentParser(
         prog="python -m srlib", description="Image super-resolution: the library of the course."
     )
@@ -190,7 +200,9 @@ def _method(options):
         scales = pretrained()["scale"]
         if options.method and name not in scales:
             known = ", ".join([*scales.index, *KERNELS])
-            raise ValueError(f"--method must be one of {known}, got {name!r}")
+            raise ValueError(
+                f"--method must be one of {known} or a .safetensors file, got {name!r}"
+            )
         if name not in scales or options.scale not in (None, scales[name]):
             raise ValueError(
                 f"{options.method or 'A network'} cannot enlarge by {scale:g}; the networks are "

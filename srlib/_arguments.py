@@ -1,16 +1,21 @@
-"""Arguments and inputs that every layer and network refuses."""
+"""Arguments and inputs that are refused wherever they come in."""
 
+import math
 from numbers import Integral
 
+import numpy as np
 import torch
 
-__all__ = ["check_count", "check_input", "check_odd", "check_scale"]
+__all__ = ["check_count", "check_input", "check_odd", "check_range", "check_scale"]
+
+# The data_range of integers lies above the first number and is at most the second.
+_RANGES = {"uint8": (1, 255), "uint16": (255, 65535)}
 
 
 def check_count(name: str, value: int, least: int = 1) -> None:
     """Raise ValueError unless `value`, an argument called `name`, is a whole number >= `least`."""
-    # 2.0 neither: torch refuses it later, in words that do not help.
-    if not isinstance(value, Integral) or value < least:
+    # 2.0 neither: torch refuses it later, in words that do not help. Python takes True for 1.
+    if not isinstance(value, Integral) or isinstance(value, bool) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, got {value!r}")
 
 
@@ -30,3 +35,40 @@ def check_input(lr: torch.Tensor) -> None:
     """Raise ValueError unless `lr` is a batch of RGB images, (N, 3, H, W)."""
     if lr.ndim != 4 or lr.shape[1] != 3:
         raise ValueError(f"input must be RGB, (N, 3, H, W), got {tuple(lr.shape)}")
+
+
+def check_range(data_range: float, **pictures: np.ndarray | torch.Tensor) -> None:
+    """Raise ValueError if a picture is in another range than 0..data_range.
+
+    `pictures` are one picture, or two of one scene, by the names for the message. A single value
+    tells little: before its training a network without a sigmoid gives -2.6 or 1.8 where 0..1 is
+    due. So three things are refused:
+
+    - uint8 with a `data_range` of up to 1 or above 255, uint16 with one of up to 255;
+    - a mean below -data_range or above 2 * data_range: that of real pictures lies within the range,
+      that of untrained networks by half of it beside it at most;
+    - from 255 on, floating point that stays within a hundredth of the range, as all in 0..1 does.
+      To the eye that were black. Excepted are constants, and a picture beside integers that are as
+      dark, so a picture that is really so dark is to be given as integers.
+    """
+    found = {}
+    for name, picture in pictures.items():
+        tensor = isinstance(picture, torch.Tensor)
+        wide = picture.detach().double() if tensor else np.asarray(picture, np.float64)
+        kind = str(picture.dtype).removeprefix("torch.")
+        low, mean, high = (float(f()) for f in (wide.min, wide.mean, wide.max))
+        above, most = _RANGES.get(kind, (0, math.inf))
+        if not above < data_range <= most:
+            raise ValueError(
+                f"{name} is {kind}, so data_range must be above {above} and at most {most}, "
+                f"got {data_range}"
+            )
+        values = f"{name} must be in 0..{data_range:g}, got {low:.4g} to {high:.4g}"
+        if mean < -data_range or mean > 2 * data_range:
+            raise ValueError(f"{values}, with a mean of {mean:.4g}")
+        if data_range >= 255 and max(-low, high) <= data_range / 100:
+            found[name] = "float" in kind, low < high, values
+    if all(is_float for is_float, _, _ in found.values()):
+        for _, varies, values in found.values():
+            if varies:
+                raise ValueError(f"{values}, which is 0..1 (if it is so dark, give it as uint8)")

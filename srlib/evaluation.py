@@ -16,7 +16,7 @@ from srlib import assets
 from srlib._arguments import check_count
 from srlib._fixed_order import FixedOrder
 from srlib.data import Pair
-from srlib.image import check_image, to_uint8
+from srlib.image import check_image
 from srlib.measuring import activation_bytes, receptive_field
 from srlib.metrics import EvalProtocol, score
 
@@ -243,13 +243,13 @@ def _run(model, image, spans, turns, fast=False, radius=0, grid=1):
 
 def _to_levels(sr, image):
     """Round a tensor (3, H, W) to an array (H, W, C) of the type and the channels of `image`."""
-    if image.dtype == np.uint8 and image.shape[2] == 3:
-        return to_uint8(sr)
     if torch.isnan(sr).any():
         raise ValueError("the network's output must be free of NaN, got at least one")
     sr = sr if image.shape[2] == 3 else sr.mean(dim=0, keepdim=True)
     peak = np.iinfo(image.dtype).max
-    levels = (sr.double() * peak + 0.5).floor().clamp(0, peak)
+    # Not by `to_uint8`: early in a training a network may be far beside the range and come back.
+    sr = sr.double() if peak > 255 else sr
+    levels = (sr * peak + 0.5).floor().clamp(0, peak)
     return levels.permute(1, 2, 0).numpy().astype(image.dtype)
 
 

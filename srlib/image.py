@@ -11,7 +11,6 @@ import contextlib
 import importlib
 import io
 import os
-import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +20,9 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 
+from srlib._arguments import check_range
 from srlib._atomic import atomic_write
+from srlib._files import check_file
 
 __all__ = [
     "MAX_PIXELS",
@@ -159,14 +160,7 @@ def _open_file(source) -> tuple[str, BinaryIO]:
             )
         return str(getattr(source, "name", "image")), io.BytesIO(source.read())
     name = os.fspath(source)
-    if "\0" in str(name):
-        raise ValueError(f"{name!r}: a file's name cannot hold a zero byte")
-    status = os.stat(name)
-    # Opening a named pipe waits for a writer, and some devices never end.
-    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        raise ValueError(f"{name}: not an ordinary file but a pipe or a device")
-    if status.st_size > _MAX_BYTES and not stat.S_ISDIR(status.st_mode):
-        raise ValueError(f"{name}: too large, {status.st_size} bytes, the limit is {_MAX_BYTES}")
+    check_file(name, _MAX_BYTES)
     return name, open(name, "rb")
 
 
@@ -288,7 +282,8 @@ def to_float(image: np.ndarray) -> torch.Tensor:
 def to_uint8(tensor: torch.Tensor) -> np.ndarray:
     """Tensor, floating point (1, 3, H, W) or (3, H, W), nominally 0..1 -> uint8 image (H, W, 3).
 
-    Rounded half up, then clipped. NaN raises a ValueError.
+    Rounded half up, then clipped. ValueError for NaN, and for a tensor in 0..255, which would be
+    all white.
     """
     if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
         kind = tensor.dtype if hasattr(tensor, "dtype") else type(tensor).__name__
@@ -300,6 +295,7 @@ def to_uint8(tensor: torch.Tensor) -> np.ndarray:
         raise ValueError(f"tensor must have shape (1, 3, H, W) or (3, H, W), got {shape}")
     if torch.isnan(tensor).any():
         raise ValueError("tensor must be free of NaN, got at least one")
+    check_range(1, tensor=tensor)
     levels = (tensor.detach().float() * 255 + 0.5).floor().clamp(0, 255)
     return levels.to(torch.uint8).permute(1, 2, 0).cpu().numpy().copy()
 
@@ -312,7 +308,8 @@ def rgb_to_y(image: np.ndarray | torch.Tensor, *, full_range: bool = False):
     `full_range` the weights are 0.299, 0.587, 0.114, black is 0 and white 255, as in JPEG files.
 
     An array (H, W, 3) in 0..255, R, G, B, gives a float64 array (H, W) in 0..255; a floating-point
-    tensor (N, 3, H, W) in 0..1 gives one (N, 1, H, W) in 0..1.
+    tensor (N, 3, H, W) in 0..1 gives one (N, 1, H, W) in 0..1. ValueError for an array in 0..1;
+    the values of a tensor are not looked at, because networks contain this function.
 
     Examples
     --------
@@ -333,5 +330,7 @@ def rgb_to_y(image: np.ndarray | torch.Tensor, *, full_range: bool = False):
         image = np.asarray(image)
         if image.ndim != 3 or image.shape[2] != 3:
             raise ValueError(f"image must have shape (H, W, 3), got {image.shape}")
+        if image.size:
+            check_range(255, image=image)
         red, green, blue = np.moveaxis(image.astype(np.float64), 2, 0)  # (H, W) each
     return offset + weights[0] * red + weights[1] * green + weights[2] * blue

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from srlib._arguments import check_range
 from srlib.image import rgb_to_y
 
 __all__ = ["EvalProtocol", "psnr", "score", "ssim"]
@@ -33,6 +34,12 @@ def psnr(prediction, target, *, data_range: float):
     -------
     float or Tensor
         In dB; infinite for equal images. For tensors float64 of shape (N,), on their device.
+
+    Raises
+    ------
+    ValueError
+        If the shapes differ, or an image cannot be in the range that `data_range` says: 0..255
+        with 1, or 0..1 with 255. Values beside the range, by overshoot, are taken as they are.
 
     Examples
     --------
@@ -122,7 +129,8 @@ def score(sr, hr, scale: float, protocol: EvalProtocol = EvalProtocol()):  # noq
         Two images in 0..255, uint8 (`sr` may be floating point, not yet rounded), or two
         floating-point tensors in 0..1 on one device. Colour is (H, W, 3) or (N, 3, H, W).
         A grey original, (H, W) or (N, 1, H, W), is its own luma, whatever `protocol.channel`
-        is; a coloured `sr` is then compared by its full-range luma.
+        is; a coloured `sr` is then compared by its full-range luma. ValueError for an image that
+        is in the other range.
     scale : float
         The factor of the enlargement, >= 1. Rounded up it is the default border.
 
@@ -146,7 +154,11 @@ def score(sr, hr, scale: float, protocol: EvalProtocol = EvalProtocol()):  # noq
     if not (math.isfinite(scale) and scale >= 1):
         raise ValueError(f"scale must be a finite number >= 1, got {scale!r}")
     batched = isinstance(hr, torch.Tensor)
-    sr, hr = (_in_levels(image, name) for image, name in ((sr, "sr"), (hr, "hr")))
+    if batched != isinstance(sr, torch.Tensor):
+        raise TypeError("sr and hr must both be arrays or both be tensors")
+    given = {"sr": sr, "hr": hr} if batched else {"sr": np.asarray(sr), "hr": np.asarray(hr)}
+    sr, hr = (_in_levels(image, name) for name, image in given.items())
+    check_range(1 if batched else 255, **given)
     if torch.isnan(sr).any():
         raise ValueError("sr must be free of NaN, got at least one")
     if protocol.round_output:
@@ -175,9 +187,8 @@ def _in_levels(image, name):
             raise ValueError(f"{name} must be a floating-point tensor in 0..1, got {image.dtype}")
         tensor = image.double() * 255
     else:
-        if name == "hr" and np.asarray(image).dtype != np.uint8:
-            # Probably in 0..1, which would score 48 dB too much.
-            raise ValueError(f"hr must be uint8 in 0..255, got {np.asarray(image).dtype}")
+        if name == "hr" and image.dtype != np.uint8:
+            raise ValueError(f"hr must be uint8 in 0..255, got {image.dtype}")
         array = np.array(image, dtype=np.float64)
         tensor = torch.from_numpy(array[..., None] if array.ndim == 2 else array)
         tensor = tensor.permute(2, 0, 1)[None] if tensor.ndim == 3 else tensor
@@ -213,6 +224,7 @@ def _as_batches(prediction, target, data_range):
             "prediction and target must have one shape and hold pixels (see modcrop), "
             f"got {tuple(prediction.shape)} and {tuple(target.shape)}"
         )
+    check_range(data_range, prediction=prediction, target=target)
     if batched:
         if prediction.ndim != 4:
             raise ValueError(f"tensors must be (N, C, H, W), got {tuple(prediction.shape)}")

@@ -2,7 +2,9 @@
 
 import inspect
 import json
+import math
 import os
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,12 +12,14 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from srlib import assets
 from srlib._arguments import check_count, check_input, check_scale
 from srlib._atomic import atomic_write
+from srlib._files import check_file
 from srlib.image import rgb_to_y
 from srlib.layers import (
     BicubicUpsample,
@@ -47,6 +51,9 @@ _UPSAMPLERS = {
 }
 # The logit of black and white is infinite. Rounded to 8 bits, this is still black.
 _LOGIT_EPS = 1.5e-3
+# Of a file with weights, in bytes; the header of the largest network here has 8 KiB.
+_MAX_BYTES, _MAX_HEADER = 2**30, 2**17
+_FLOATS = "F16", "BF16", "F32"
 
 
 class SrResNet(nn.Module):
@@ -108,8 +115,10 @@ class SrResNet(nn.Module):
         activation: str = "relu",
     ):
         super().__init__()
-        _check(scale, channels, output)
+        _check(scale, channels, output, image_skip)
         check_count("num_blocks", num_blocks)
+        if hr_channels is not None:
+            check_count("hr_channels", hr_channels, least=0)
         if upsampler not in _UPSAMPLERS:
             raise ValueError(
                 f"upsampler must be one of {', '.join(_UPSAMPLERS)}, got {upsampler!r}"
@@ -132,7 +141,6 @@ class SrResNet(nn.Module):
             if image_skip:
                 _fill_with_zeros(self.upsample)
         else:
-            check_count("hr_channels", hr_channels, least=0)
             self.upsample = nn.Sequential(enlarge(channels, hr_channels, scale), nn.ReLU())
         self.tail = _Tail(hr_channels, scale, output, image_skip)
 
@@ -160,7 +168,7 @@ class TwoStageSrResNet(nn.Module):
         image_skip: bool = True,
     ):
         super().__init__()
-        _check(scale, channels, output)
+        _check(scale, channels, output, image_skip)
         self.scale = scale
         self.head = nn.Conv2d(3, channels, 3, padding=1)
         self.stages = nn.Sequential(PoolDeconvStage(channels), PoolDeconvStage(channels))
@@ -300,8 +308,10 @@ class PlainCNN(nn.Module):
     ):
         super().__init__()
         check_scale(scale)
-        if not widths or min(widths) < 1:
-            raise ValueError(f"widths must hold positive numbers, got {widths!r}")
+        if not isinstance(widths, Sequence) or not widths:
+            raise ValueError(f"widths must hold at least one number, got {widths!r}")
+        for width in widths:
+            check_count("each of widths", width)
         self.scale = scale
         self.bicubic = BicubicUpsample(scale)
         self.layers = nn.ModuleList(
@@ -390,16 +400,87 @@ def load_pretrained(name: str | os.PathLike) -> nn.Module:
     `name` is one of `pretrained`, such as "srresnet_x4", or a file that `save_network` wrote. The
     networks of the course were trained on bicubic LR images, and take the traces of a JPEG file
     for detail.
+
+    A file may come from anyone: one that holds no network of this course, whole and finite, is a
+    ValueError that says what is wrong, before anything larger than the file is made.
     """
     path = weights_file(name)
+    check_file(path, _MAX_BYTES)
     try:
-        with safe_open(path, framework="pt") as file:
-            made_by = json.loads(file.metadata()["network"])
-        model = create_model(**made_by)
-        model.load_state_dict(load_file(path))
-    except (SafetensorError, KeyError, TypeError, RuntimeError) as error:
-        raise ValueError(f"{path} holds no network of this course: {error}") from error
-    return model.eval()
+        return _read_network(path).eval()
+    except (SafetensorError, ValueError) as error:
+        reason = textwrap.shorten(str(error), 300, placeholder=" ...")
+        raise ValueError(f"{path} holds no network of this course: {reason}") from error
+
+
+def _read_network(path):
+    """Load a file by strangers: nothing is made that is larger than the tensors in the file."""
+    with open(path, "rb") as file:
+        header = int.from_bytes(file.read(8), "little")
+    if header > _MAX_HEADER:
+        raise ValueError(
+            f"it is no safetensors file: its header would have {header} bytes, and at most "
+            f"{_MAX_HEADER} are read"
+        )
+    with safe_open(path, framework="pt") as file:
+        made_by = (file.metadata() or {}).get("network")
+        if made_by is None:
+            raise ValueError("its metadata has no 'network': save_network did not write it")
+        try:
+            made_by = json.loads(made_by, object_pairs_hook=_without_repetition)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"its 'network' cannot be read: {error}") from error
+        if not isinstance(made_by, dict) or not isinstance(made_by.get("name"), str):
+            raise ValueError(f"its 'network' must be a name with options, got {made_by!r}")
+        slices = {key: file.get_slice(key) for key in file.keys()}
+        for key, part in slices.items():
+            if part.get_dtype() not in _FLOATS:
+                kinds = ", ".join(_FLOATS)
+                raise ValueError(f"{key!r} must be one of {kinds}, got {part.get_dtype()}")
+        there = {key: part.get_shape() for key, part in slices.items()}
+        numbers = sum(math.prod(shape) for shape in there.values())
+        try:
+            with _AtMost(len(there), numbers):
+                model = create_model(**made_by)
+        except (TypeError, RuntimeError) as error:  # a list in place of a word; too much memory
+            raise ValueError(f"{made_by} makes no network: {error}") from error
+        due = {key: list(value.shape) for key, value in model.state_dict().items()}
+        for key in sorted(due.keys() | there.keys()):
+            if due.get(key) != there.get(key):
+                raise ValueError(
+                    f"{made_by['name']} with these options has {key!r} of shape "
+                    f"{due.get(key, 'none')}, the file {there.get(key, 'none')}"
+                )
+        weights = {key: file.get_tensor(key) for key in there}
+    for key, value in weights.items():
+        if not value.isfinite().all():
+            raise ValueError(f"{key!r} holds NaN or infinity: its training has diverged")
+    model.load_state_dict(weights)
+    return model
+
+
+class _AtMost(TorchFunctionMode):
+    """Within it, a network of more or larger tensors than are in a file is not built."""
+
+    def __init__(self, tensors, numbers):
+        super().__init__()
+        # Blocks make their first weights beside the layer and copy them.
+        self.tensors, self.numbers = 2 * tensors, 2 * numbers
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        made = function(*args, **(kwargs or {}))
+        if function is torch.empty:  # its memory is used only when it is filled
+            self.tensors, self.numbers = self.tensors - 1, self.numbers - made.numel()
+            if min(self.tensors, self.numbers) < 0:
+                raise ValueError("its options ask for more tensors than it holds, or larger ones")
+        return made
+
+
+def _without_repetition(pairs):
+    made_by = dict(pairs)
+    if len(made_by) < len(pairs):
+        raise ValueError(f"keys must stand there once, got {[key for key, _ in pairs]}")
+    return made_by
 
 
 def save_network(path: str | os.PathLike, model: nn.Module, name: str, **options) -> None:
@@ -420,8 +501,10 @@ def _upsample(block, channels, scale):
     )
 
 
-def _check(scale, channels, output):
+def _check(scale, channels, output, image_skip):
     check_scale(scale)
     check_count("channels", channels)
+    if not isinstance(image_skip, bool):
+        raise ValueError(f"image_skip must be True or False, got {image_skip!r}")
     if output not in ("sigmoid", "linear"):
         raise ValueError(f"output must be 'sigmoid' or 'linear', got {output!r}")

@@ -11,6 +11,7 @@ from torch import nn
 
 from srlib._arguments import check_count, check_input
 from srlib._atomic import atomic_write
+from srlib._files import check_file
 
 __all__ = ["OnnxNetwork", "export_onnx"]
 
@@ -71,8 +72,7 @@ class OnnxNetwork(nn.Module):
     def __init__(self, path: str | os.PathLike, *, threads: int | None = None):
         super().__init__()
         self.path = Path(path)
-        if not self.path.is_file():
-            raise FileNotFoundError(f"there is no ONNX file {str(self.path)!r}")
+        check_file(self.path, 2**31)  # protobuf holds no more
         self.threads = torch.get_num_threads() if threads is None else threads
         check_count("threads", self.threads)
         options = onnxruntime.SessionOptions()

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from srlib import assets, doctor, environment
 from srlib.__main__ import main
+from srlib._own_files import in_the_way
 from srlib.doctor import examine, report, show_test_widget
 from srlib.doctor import looks as examination
 from srlib.doctor.looks import LOOKS, Check, look
@@ -166,6 +167,74 @@ def test_another_python_without_any_package_gets_a_sentence():
     assert done.returncode == 1 and "Traceback" not in done.stderr
     if "needs Python 3.11 or newer" not in done.stderr:
         assert "Mend first: torch, packages" in done.stdout
+
+
+def in_a_folder_with(folder, name, content, *program):
+    """Run Python where a file of the learner's has the name of a module."""
+    path = folder / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(content)
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, *program], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert "Traceback" not in done.stderr
+    return path, done
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("torch.py", ""),
+        ("torch.py", "import torch\nweights = torch.ones(3)\n"),
+        ("torch.py", "this is no Python"),
+        ("torch.py", "raise SystemExit(3)"),
+        ("torch/__init__.py", ""),
+        ("numpy.py", "print('an exercise')"),
+        ("PIL.py", ""),
+        ("random.py", ""),
+        ("json.py", ""),
+        ("csv.py", ""),  # is imported without harm, and used later
+        ("re.py", ""),  # stops even the imports of the doctor
+        ("argparse.py", ""),
+    ],
+)
+def test_a_learner_s_file_that_hides_a_module_is_named(tmp_path, name, content):
+    path, done = in_a_folder_with(tmp_path, name, content, "-m", "srlib", "fetch", "Set5")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"error: {path} hides a module of the same name that the course needs: rename it, delete "
+        "the folder __pycache__ beside it, and start again (in a notebook: restart the kernel)\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["torch.py", "PIL.py"])
+def test_the_doctor_of_a_notebook_names_it_and_does_not_advise_to_install_again(tmp_path, name):
+    program = (
+        "from srlib import assets, doctor; assets.servers = lambda: ()\n"
+        "print(doctor.report(doctor.examine()))"
+    )
+    path, done = in_a_folder_with(tmp_path, name, "", "-c", program)
+    said = " ".join(done.stdout.split())
+    assert f"problem names {path} hides a module" in said
+    assert "rename it, delete the folder __pycache__" in said and "restart the kernel" in said
+    assert "uninstall" not in said and "make lab" not in said
+    assert said.endswith("Mend first: names. Then look again.")
+
+
+def test_files_that_nobody_took_for_a_module_are_no_matter(tmp_path, monkeypatch):
+    for name in ("test.py", "code.py", "my_network.py", "torch.py"):
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "my_network", SimpleNamespace(__file__="my_network.py"))
+    assert in_the_way() is None and in_the_way(ValueError("of something else")) is None
+    assert_found(LOOKS["names"](), "ok", "none")
+    monkeypatch.setitem(sys.modules, "code", SimpleNamespace(__file__=str(tmp_path / "code.py")))
+    error = SyntaxError("no Python", ("test.py", 1, 1, ""))
+    found, remedy = in_the_way(error)
+    assert found.startswith(f"{tmp_path / 'code.py'} and test.py hide modules")
+    assert remedy.startswith("rename them")
 
 
 def test_missing_and_old_packages_are_named(site, monkeypatch):
@@ -456,6 +525,11 @@ def test_the_cache(cache, monkeypatch):
 def test_a_file_where_the_cache_should_be(cache):
     cache.write_text("no folder")
     assert_found(LOOKS["cache"](), "note", "cannot be written to", "set SRLIB_DATA")
+
+
+def test_a_home_that_nobody_has(monkeypatch):
+    monkeypatch.setenv("SRLIB_DATA", "~nosuchuser/x")
+    assert_found(LOOKS["cache"](), "problem", "SRLIB_DATA must be a folder", "'~nosuchuser/x'")
 
 
 def test_a_cache_that_nobody_has_chosen(monkeypatch):

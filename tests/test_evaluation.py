@@ -380,3 +380,11 @@ def test_self_ensemble_in_tiles_is_that_in_one_piece(network):
     image = random_image(151, 162)  # no multiples of the pooling: turned, the cells lie elsewhere
     tiled = upscale(network, image, tile=90, ensemble=True)
     np.testing.assert_array_equal(tiled, upscale(network, image, ensemble=True))
+
+
+@pytest.mark.parametrize(("value", "level"), [(50.0, 255), (-3e4, 0)])
+def test_a_network_that_is_far_beside_the_range_is_clipped(value, level):
+    """Early in a training it may be, and come back: its validation must not end the training."""
+    model = nn.Conv2d(3, 3, 1)
+    nn.init.constant_(model.bias, value)
+    assert (upscale(model, PAIRS[0].lr) == level).all()

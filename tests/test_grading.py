@@ -28,6 +28,21 @@ def diff(value, expected, tolerance=TOLERANCE):
     return difference(value, expected, tolerance=tolerance)
 
 
+@pytest.mark.parametrize(
+    ("factor", "text"),
+    [
+        (255, "; yours is in 0..255, expected 0..1"),
+        (1 / 255, "; yours is in 0..1, expected 0..255"),
+    ],
+)
+def test_the_other_range_is_named(factor, text):
+    picture = np.linspace(0, 1, 12).reshape(3, 4) * (1 if factor == 255 else 255)
+    assert diff(picture * factor, picture).endswith(text)
+    assert diff(torch.tensor(picture * factor), torch.tensor(picture)).endswith(text)
+    assert "yours is in" not in diff(picture * factor * 0.9, picture)
+    assert "yours is in" not in diff(picture * factor / 300, picture / 300)  # too dark to tell
+
+
 # An exercise: the brightness of an image, doubled. ------------------------------------------
 
 

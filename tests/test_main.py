@@ -311,6 +311,25 @@ def test_a_diverging_training_and_odd_settings_get_a_sentence(tmp_path, monkeypa
     assert "error: SRLIB_DATA must be a folder, got '~nosuchuser/" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["upscale", "photo.png", "out.png", "--method"],
+        ["evaluate", "--method"],
+        ["train", "--profile", "ci", "--out", "out", "--start-from"],
+        ["train", "--profile", "ci", "--out", "out", "--teacher"],
+    ],
+)
+def test_weights_that_cannot_be_used_get_a_sentence(photo, monkeypatch, command, capsys):
+    monkeypatch.chdir(photo.parent)
+    Path("weights.safetensors").write_text("not weights")
+    assert main([*command, "weights.safetensors"]) == 1
+    assert "error: weights.safetensors holds no network" in capsys.readouterr().err
+    assert main([*command, "nowhere.safetensors"]) == 1
+    assert "No such file or directory: 'nowhere.safetensors'" in capsys.readouterr().err
+    assert sorted(path.name for path in Path().iterdir()) == ["photo.png", "weights.safetensors"]
+
+
 @pytest.mark.parametrize("arguments", [[], ["nonsense"], ["upscale"], ["evaluate", "--scale", "x"]])
 def test_wrong_usage_exits_with_2(arguments):
     with pytest.raises(SystemExit) as info:

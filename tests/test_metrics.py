@@ -6,7 +6,7 @@ from hypothesis.extra.numpy import arrays
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from srlib.data import load_images, make_pairs
-from srlib.image import read_image, rgb_to_y, to_float
+from srlib.image import read_image, rgb_to_y, to_float, to_uint8
 from srlib.metrics import EvalProtocol, psnr, score, ssim
 from srlib.resample import imresize
 
@@ -170,6 +170,7 @@ def test_the_last_hundredth_of_the_published_bicubic_scores(shared_data):
         (lambda: psnr(HR, HR, data_range=0), ValueError, "data_range must be > 0, got 0"),
         (lambda: psnr(HR, torch.zeros(1), data_range=1), TypeError, "both be"),
         (lambda: psnr(HR[:0], HR[:0], data_range=1), ValueError, "hold pixels"),
+        (lambda: score(SR, to_float(HR), 4), TypeError, "both be arrays or both be tensors"),
         (lambda: ssim(HR[:10], HR[:10], data_range=255), ValueError, "at least 11x11.*got 10x69"),
         (lambda: ssim(HR[0, 0], HR[0, 0], data_range=255), ValueError, "got 1-D"),
         (lambda: score(HR, HR, 0), ValueError, "scale must be .* >= 1, got 0"),
@@ -186,3 +187,95 @@ def test_the_last_hundredth_of_the_published_bicubic_scores(shared_data):
 def test_bad_input_is_named(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+# Two pictures in 0..1, made by hand so that no helper's own contract is in the way.
+UNIT_SR, UNIT_HR = (torch.tensor(i.transpose(2, 0, 1)[None] / 255) for i in (SR, HR))
+LEVELS_SR, LEVELS_HR = UNIT_SR * 255, UNIT_HR * 255
+RANGE = r"must be in 0\.\.1, got .* to 2\d\d.*, with a mean of 1\d\d"
+DARK = r"must be in 0\.\.255, got 0.* to [01].*, which is 0\.\.1"
+
+
+@pytest.mark.parametrize("metric", [psnr, ssim])
+@pytest.mark.parametrize(
+    ("prediction", "target", "data_range", "message"),
+    [
+        (LEVELS_SR, UNIT_HR, 1, f"prediction {RANGE}"),
+        (UNIT_SR, LEVELS_HR, 1, f"target {RANGE}"),
+        (SR.astype(float), HR / 255, 1, f"prediction {RANGE}"),
+        (SR / 255, HR.astype(np.float32), 1, f"target {RANGE}"),
+        (SR, HR, 1, "prediction is uint8, so data_range must be above 1 and at most 255, got 1"),
+        (SR / 255, HR, 1, "target is uint8"),
+        (SR, HR, 65535, "prediction is uint8"),
+        (SR * np.uint16(257), HR * np.uint16(257), 255, "prediction is uint16.* got 255"),
+        (SR / 255, HR, 255, f"prediction {DARK}"),
+        (SR, HR / 255, 255, f"target {DARK}"),
+        (SR / 255, HR / 255, 255, f"prediction {DARK}"),
+        (UNIT_SR, LEVELS_HR, 255, f"prediction {DARK}"),
+        (SR / 255, HR / 255, 65535, "which is 0..1"),
+        (np.full(HR.shape, np.inf), HR * 1.0, 255, "with a mean of inf"),
+    ],
+)
+def test_a_range_that_cannot_be_is_refused(metric, prediction, target, data_range, message):
+    with pytest.raises(ValueError, match=message):
+        metric(prediction, target, data_range=data_range)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: score(LEVELS_SR, LEVELS_HR, 4), f"sr {RANGE}"),
+        (lambda: score(LEVELS_SR, UNIT_HR, 4), f"sr {RANGE}"),
+        (lambda: score(UNIT_SR, LEVELS_HR, 4), f"hr {RANGE}"),
+        (lambda: score(SR / 255, HR, 4), f"sr {DARK}"),
+        (lambda: score((SR / 255).astype(np.float32), HR, 4), f"sr {DARK}"),
+        (lambda: score(SR * np.uint16(257), HR, 4), "sr is uint16"),
+        (lambda: to_uint8(LEVELS_HR), f"tensor {RANGE}"),
+        (lambda: to_uint8(LEVELS_HR[0].half()), f"tensor {RANGE}"),
+        (lambda: to_uint8(-LEVELS_HR), r"got -2\d\d.*, with a mean of -1\d\d"),
+        (lambda: rgb_to_y(HR / 255), f"image {DARK}"),
+        (lambda: rgb_to_y(HR * np.uint16(257)), "image is uint16"),
+    ],
+)
+def test_every_entrance_refuses_a_range_that_cannot_be(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+NIGHT = (HR // 128).astype(np.uint8)  # 0 and 1 of 255
+
+
+@pytest.mark.parametrize(
+    ("prediction", "target", "data_range"),
+    [
+        (UNIT_SR * 5 - 3, UNIT_HR, 1),  # an untrained network without a sigmoid
+        (UNIT_SR * 0, UNIT_HR, 1),
+        (torch.full_like(UNIT_HR, 0.5), UNIT_HR, 1),
+        (UNIT_SR / 200, UNIT_HR / 200, 1),  # a night in 0..1
+        (np.zeros(HR.shape), HR, 255),  # black, as an answer that is wrong
+        (np.full(HR.shape, 0.5), HR, 255),
+        (NIGHT, NIGHT, 255),
+        (NIGHT * 0.9 - 0.2, NIGHT, 255),  # a night, enlarged and not rounded
+        (NIGHT.astype(np.int64), NIGHT.astype(np.int64), 255),
+        (HR > 99, HR > 99, 1),
+        (SR * np.uint16(4), HR * np.uint16(4), 1023),  # 10 bits
+        (SR * np.uint16(257), HR * np.uint16(257), 65535),
+        (HR / 127.5 - 1, SR / 127.5 - 1, 2),
+        (HR * 219 / 255, SR * 219 / 255, 219),
+    ],
+)
+def test_what_a_picture_may_be_is_scored(prediction, target, data_range):
+    assert psnr(prediction, target, data_range=data_range) is not None
+    if data_range == 1 and isinstance(target, torch.Tensor):
+        score(prediction, target, 4)
+        to_uint8(prediction)
+    elif target.dtype == np.uint8:
+        score(prediction, target, 4)
+
+
+@given(uint8_images, uint8_images)
+def test_no_picture_in_8_bits_is_refused(a, b):
+    psnr(a, b, data_range=255)
+    psnr(a / 255, b / 255, data_range=1)
+    score(a, b, 1)
+    rgb_to_y(a)

@@ -2,6 +2,8 @@
 
 import functools
 import json
+import os
+import re
 import shutil
 
 import numpy as np
@@ -185,7 +187,7 @@ def test_a_bad_scale_is_named(variant, scale):
         ("TwoStageSrResNet", {"output": None}, "output must be.*got None"),
         ("PoolingCNN", {"channels": 0}, "channels must be.*got 0"),
         ("PlainCNN", {"widths": ()}, r"widths must hold.*got \(\)"),
-        ("PlainCNN", {"widths": (8, 0)}, r"widths must hold.*got \(8, 0\)"),
+        ("PlainCNN", {"widths": (8, 0)}, "each of widths must be.*got 0"),
         ("SRResNet", {}, "name must be one of SrResNet.*got 'SRResNet'"),
         ("SrResNet", {"blocks": 3}, "SrResNet takes channels, num_blocks.*got 'blocks'"),
         ("SRCNN", {"channels": 3}, "SRCNN takes no option beside the scale, got 'channels'"),
@@ -535,21 +537,176 @@ def test_a_saved_network_is_float32_whatever_it_was_trained_in(tmp_path):
     assert {w.dtype for w in load_file(tmp_path / "net.safetensors").values()} == {torch.float32}
 
 
-@pytest.mark.parametrize("what", ["text", "foreign", "cut", "other options"])
-def test_a_file_that_holds_no_network_is_named(tmp_path, what):
-    path = tmp_path / "net.safetensors"
-    if what == "text":
-        path.write_text("not safetensors at all")
-    elif what == "foreign":
-        save_file({"weight": torch.ones(3)}, path)
-    else:
-        model = make("SrResNet", 2)
-        channels = 7 if what == "other options" else 6
-        save_network(path, model, "SrResNet", scale=2, channels=channels, num_blocks=2)
-    if what == "cut":
-        path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=r"net\.safetensors holds no network of this course"):
+OPTIONS = {"scale": 2, "channels": 6, "num_blocks": 2}
+
+
+def write_by_hand(path, network, change=None):
+    """Write the weights of a small SrResNet, as `change` makes them, beside any metadata."""
+    weights = SrResNet(**OPTIONS).state_dict()
+    if change:
+        change(weights)
+    save_file(weights, path, metadata=None if network is None else {"network": network})
+
+
+def assert_refused(path, message):
+    with pytest.raises(ValueError) as caught:
         load_pretrained(path)
+    text = str(caught.value)
+    assert text.startswith(f"{path} holds no network of this course: ")
+    assert re.search(message, text) and len(text) < len(str(path)) + 400
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("num_blocks", 10**9, "more tensors than it holds"),
+        ("num_blocks", 3, r"'blocks.2.first.bias' of shape \[6\], the file none"),
+        ("num_blocks", "2", "num_blocks must be a whole number.* got '2'"),
+        ("channels", 10**9, "makes no network|more tensors than it holds"),
+        ("channels", 10**30, "'channels': 10{30}, .* makes no network"),
+        ("channels", 2000, "more tensors than it holds, or larger ones"),
+        ("channels", 7, r"shape \[7\], the file \[6\]"),
+        ("channels", 6.0, "channels must be a whole number.* got 6.0"),
+        ("channels", True, "channels must be a whole number.* got True"),
+        ("scale", "4", "scale must be 2, 3 or 4, got '4'"),
+        ("scale", 3, "upsample"),
+        ("hr_channels", False, "hr_channels must be a whole number.* got False"),
+        ("hr_channels", 10**9, "makes no network|more tensors than it holds"),
+        ("image_skip", "yes", "image_skip must be True or False, got 'yes'"),
+        ("output", "tanh", "output must be .* got 'tanh'"),
+        ("upsampler", ["deconv"], r"'upsampler': \['deconv'\]} makes no network"),
+        ("upsampler", "x" * 10**5, "upsampler must be"),
+        ("activation", {}, "'activation': {}} makes no network"),
+        ("self", 1, "got 'self'"),
+        ("name", "os.system", "name must be one of SrResNet.* got 'os.system'"),
+    ],
+)
+def test_options_in_a_file_are_checked_against_its_tensors(tmp_path, option, value, message):
+    path = tmp_path / "net.safetensors"
+    write_by_hand(path, json.dumps({"name": "SrResNet", **OPTIONS, option: value}))
+    assert_refused(path, message)
+
+
+@pytest.mark.parametrize(
+    ("widths", "message"),
+    [
+        ([1] * 30_000, "more tensors than it holds"),
+        ([10**9], "makes no network|or larger ones"),
+        ([[10**9, 10**9]], "each of widths must be"),
+        (["1"], "each of widths must be a whole number of at least 1, got '1'"),
+        ([], "at least one number"),
+        (5, "at least one number, got 5"),
+    ],
+)
+def test_widths_in_a_file_are_checked_against_its_tensors(tmp_path, widths, message):
+    path = tmp_path / "net.safetensors"
+    write_by_hand(path, json.dumps({"name": "PlainCNN", "scale": 2, "widths": widths}))
+    assert_refused(path, message)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (None, "no 'network': save_network did not write it"),
+        ("", "cannot be read"),
+        ("{", "cannot be read"),
+        ("[" * 100_000, "cannot be read.*recursion"),
+        ('{"name": "SrResNet", "channels": ' + "9" * 5000 + "}", "cannot be read"),
+        ('{"name": "SrResNet", "channels": 1e999}', "channels must be .* got inf"),
+        ('{"name": "SrResNet", "channels": NaN}', "channels must be .* got nan"),
+        ('{"name": "FSRCNN", "name": "SrResNet"}', r"once, got \['name', 'name'\]"),
+        ("null", "must be a name with options, got None"),
+        ('["SrResNet"]', r"must be a name with options, got \['SrResNet'\]"),
+        ('{"scale": 2}', "must be a name with options, got {'scale': 2}"),
+        ('{"name": ["SrResNet"]}', "must be a name with options"),
+        ("{}" + " " * 2**17, "its header would have 1[0-9]{5} bytes"),
+    ],
+)
+def test_metadata_that_makes_no_sense_is_said(tmp_path, network, message):
+    path = tmp_path / "net.safetensors"
+    write_by_hand(path, network)
+    assert_refused(path, message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop("head.weight"), r"'head.weight' of shape \[6, 3, 3, 3\], the file none"),
+        (lambda w: w.update(more=torch.ones(1)), r"'more' of shape none, the file \[1\]"),
+        (
+            lambda w: w.update({"head.weight": torch.ones(6, 3, 1, 1)}),
+            r"'head.weight' of shape \[6, 3, 3, 3\], the file \[6, 3, 1, 1\]",
+        ),
+        (lambda w: w.update({"body.bias": torch.ones(6).int()}), "'body.bias' .* got I32"),
+        (lambda w: w["body.bias"].fill_(torch.nan), "'body.bias' holds NaN or infinity"),
+        (
+            lambda w: w["tail.conv.weight"][0, 0, 0].fill_(-torch.inf),
+            "'tail.conv.weight' holds NaN",
+        ),
+    ],
+)
+def test_tensors_that_are_not_the_network_s_are_named(tmp_path, change, message):
+    path = tmp_path / "net.safetensors"
+    write_by_hand(path, json.dumps({"name": "SrResNet", **OPTIONS}), change)
+    assert_refused(path, message)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_read_as_float32(tmp_path, dtype):
+    path, whole = tmp_path / "net.safetensors", {}
+
+    def halve(weights):
+        whole.update({key: value.to(dtype) for key, value in weights.items()})
+        weights.update(whole)
+
+    write_by_hand(path, json.dumps({"name": "SrResNet", **OPTIONS}), halve)
+    loaded = load_pretrained(path).state_dict()
+    assert all(torch.equal(loaded[key], value.float()) for key, value in whole.items())
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (lambda whole: b"", "header too small"),
+        (lambda whole: b"not safetensors at all", "it is no safetensors file"),
+        (lambda whole: b"\xff" * 8 + whole[8:], "header would have 18446744073709551615 bytes"),
+        (lambda whole: (10**8).to_bytes(8, "little") + bytes(10**6), "would have 100000000 bytes"),
+        (lambda whole: bytes(1000), "header"),
+        (lambda whole: whole[:50], "header"),
+        (lambda whole: whole[:-100], "not fully covered"),
+        (lambda whole: whole + b"x", "not fully covered"),
+    ],
+)
+def test_damaged_files_are_named(tmp_path, harm, message):
+    path = tmp_path / "net.safetensors"
+    write_by_hand(path, json.dumps({"name": "SrResNet", **OPTIONS}))
+    path.write_bytes(harm(path.read_bytes()))
+    assert_refused(path, message)
+
+
+def test_a_file_of_torch_save_is_named(tmp_path):
+    path = tmp_path / "net.safetensors"
+    torch.save(SrResNet(**OPTIONS).state_dict(), path)
+    assert_refused(path, "it is no safetensors file")
+
+
+@pytest.mark.parametrize(
+    ("make_file", "error", "message"),
+    [
+        (lambda path: None, FileNotFoundError, "No such file"),
+        (lambda path: path.mkdir(), IsADirectoryError, "a folder, not a file"),
+        (lambda path: os.mkfifo(path), ValueError, "a pipe or a device"),
+        (lambda path: path.symlink_to("/dev/zero"), ValueError, "a pipe or a device"),
+        (lambda path: (path.touch(), os.truncate(path, 2**40)), ValueError, "too large"),
+    ],
+)
+@pytest.mark.skipif(os.name == "nt", reason="pipes and devices are elsewhere")
+def test_what_is_no_ordinary_file_is_not_opened(tmp_path, make_file, error, message):
+    path = tmp_path / "net.safetensors"
+    make_file(path)
+    with pytest.raises(error, match=message) as caught:
+        load_pretrained(path)
+    assert "net.safetensors" in str(caught.value)
 
 
 def test_an_unknown_network_is_named_beside_those_there_are():

@@ -2,6 +2,7 @@
 
 import copy
 import functools
+import os
 
 import numpy as np
 import onnx
@@ -199,8 +200,15 @@ def test_threads(shipped):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="nowhere.onnx"):
         OnnxNetwork(tmp_path / "nowhere.onnx")
-    with pytest.raises(FileNotFoundError, match=tmp_path.name):
+    with pytest.raises(IsADirectoryError, match=tmp_path.name):
         OnnxNetwork(tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="pipes and devices are elsewhere")
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(ValueError, match="pipe.onnx: not an ordinary file but a pipe or a device"):
+        OnnxNetwork(tmp_path / "pipe.onnx")
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "cut", "zeros"])

@@ -13,10 +13,11 @@ __all__ = ["examine", "report", "show_test_widget"]
 _NETWORK_S = 2  # how long a server may take to answer
 _COLOURS = {"ok": "\x1b[32m", "note": "\x1b[36m", "problem": "\x1b[31m"}
 _STANDS_ON = {  # not checked where one of these is broken: it would only say so again
-    "library": {"torch", "packages"},
-    "torchvision": {"torch"},
-    "GPU": {"torch"},
-    "profile": {"torch"},
+    "torch": {"names"},
+    "library": {"names", "torch", "packages"},
+    "torchvision": {"names", "torch"},
+    "GPU": {"names", "torch"},
+    "profile": {"names", "torch"},
 }
 _NO_WIDGETS = (
     "No sliders here. On a page that only shows a notebook that is as it should be. In JupyterLab: "
@@ -48,7 +49,7 @@ def _ask_servers() -> Callable[[], Check]:
             answers[host] = ""
         except ImportError:
             answers[host] = "requests is missing"
-        except OSError as error:  # all that requests raises
+        except Exception as error:  # an OSError, unless requests itself is broken
             answers[host] = type(error).__name__
 
     # Looking up a name has no time limit: threads, which nobody has to wait for.

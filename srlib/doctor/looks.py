@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from srlib import assets, environment
+from srlib._own_files import in_the_way
 
 __all__ = ["LOOKS", "Check", "look"]
 
@@ -72,6 +73,17 @@ def _version(package):
 def _check_python():
     place, system = _shown(Path(sys.prefix)), f"{platform.system()} {platform.machine()}"
     return Check("Python", f"{platform.python_version()} in {place}, {system}")
+
+
+def _check_own_files():
+    error = None
+    try:
+        importlib.import_module("srlib.widgets")  # which stands on nearly everything
+    except (Exception, SystemExit) as raised:  # the looks below say why, if it is no own file
+        error = raised
+    if said := in_the_way(error):
+        return Check("names", said[0], "problem", said[1], stops=True)
+    return Check("names", "none of this folder hides a module")
 
 
 def _check_packages():
@@ -265,7 +277,11 @@ def _check_networks():
 
 
 def _check_cache():
-    root, set_by_hand = assets.cache_root(), bool(os.environ.get("SRLIB_DATA"))
+    try:
+        root, set_by_hand = assets.cache_root(), bool(os.environ.get("SRLIB_DATA"))
+    except ValueError as error:
+        remedy = "set SRLIB_DATA to a folder that holds datasets, or unset it"
+        return Check("cache", str(error), "problem", remedy)
     there = [name for name in assets.datasets() if assets.is_cached(name)]
     found = f"{_shown(root)}{', set by SRLIB_DATA' * set_by_hand}: "
     found += ", ".join(there) or "no dataset yet"
@@ -299,6 +315,7 @@ def _nearest(path):
 
 LOOKS: dict[str, Callable[[], Check]] = {
     "Python": _check_python,
+    "names": _check_own_files,
     "torch": _check_torch,
     "packages": _check_packages,
     "library": _check_library,

@@ -138,9 +138,23 @@ def _value_difference(value: Any, expected: Any, tolerance: float) -> str:
         worst = tuple(int(i) for i in np.unravel_index(distance.argmax(), distance.shape))
         if worst != first and np.isfinite(distance[worst]):
             text += f"; the largest difference is {_number(distance[worst])} at {list(worst)}"
+    text += _other_range(mine, theirs)
     if mine.dtype.kind != theirs.dtype.kind and mine.ndim:
         text += f" (yours has dtype {mine.dtype}, expected {theirs.dtype})"
     return text
+
+
+def _other_range(mine: np.ndarray, theirs: np.ndarray) -> str:
+    """Say so if a picture is right but for its range, within a grey level."""
+    if mine.ndim < 2 or theirs.dtype.kind not in "biuf":
+        return ""
+    for one, other, ranges in (
+        (mine, theirs, "0..255, expected 0..1"),
+        (theirs, mine, "0..1, expected 0..255"),
+    ):
+        if np.abs(one).max() > 25 and np.allclose(one, 255.0 * other, rtol=0, atol=1):
+            return f"; yours is in {ranges}"
+    return ""
 
 
 def _is_sequence(value: Any) -> bool:

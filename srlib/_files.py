@@ -1,0 +1,24 @@
+"""Files that somebody else has chosen: what is opened without harm."""
+
+import os
+import stat
+
+__all__ = ["check_file"]
+
+
+def check_file(path: str | os.PathLike, most_bytes: int) -> None:
+    """Raise unless `path` is an ordinary file of at most `most_bytes`, before it is opened.
+
+    OSError where there is none or it may not be looked at; ValueError for a pipe or a device (to
+    open a pipe waits for a writer, and some devices never end) and for a larger file.
+    """
+    name = os.fspath(path)
+    if "\0" in str(name):
+        raise ValueError(f"{name!r}: a file's name cannot hold a zero byte")
+    status = os.stat(name)
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(f"{name}: a folder, not a file")
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{name}: not an ordinary file but a pipe or a device")
+    if status.st_size > most_bytes:
+        raise ValueError(f"{name}: too large, {status.st_size} bytes, the limit is {most_bytes}")
