@@ -30,14 +30,8 @@ from photo_files import (
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
-from srlib import photo as photo_module
 from srlib.image import read_image
-from srlib.photo import (
-    Photo,
-    check_output,
-    read_photo,
-    write_photo,
-)
+from srlib.photo import Photo, check_output, encoders, read_photo, write_photo
 from srlib.resample import imresize
 
 PHOTO = LEVELS[..., :3]
@@ -612,7 +606,7 @@ def test_other_readers_agree(tmp_path, levels):
 
 @pytest.mark.parametrize("levels", [LEVELS, DEEP])
 def test_above_4_gib_tiff_is_bigtiff(tmp_path, monkeypatch, levels):
-    monkeypatch.setattr(photo_module, "_MAX_TIFF_BYTES", 2**20)
+    monkeypatch.setattr(encoders, "_MAX_TIFF_BYTES", 2**20)
     source = read_photo(encoded(COLOUR, "TIFF", exif=exif_blob(), icc_profile=P3, dpi=(300, 300)))
     photo = Photo("it", levels[..., :3], levels[..., 3], P3, source.exif, source.dpi)
     enlarge(photo, tmp_path / "large.tif", scale=20, strip=100)
