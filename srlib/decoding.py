@@ -126,6 +126,11 @@ def _unidentified(file: BinaryIO) -> str:
             'pip install "srlib[heic]" or pip install pillow-heif'
         )
     start = file.read(8)
+    if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return (
+            "not an image that can be read here, but a TIFF file of a rare kind (such as floats, "
+            "12-bit colour or 16-bit grey with alpha) or a damaged one; save it as 16-bit RGB"
+        )
     return (
         "not an image in a format that can be read here (PNG, JPEG, WebP, TIFF, BMP, GIF), "
         f"got {file.seek(0, io.SEEK_END)} bytes that start with {start!r}"
@@ -161,16 +166,21 @@ def decode(
         If the numbers have no stated range, or the picture is a raw photograph's preview.
     """
     if picture.format == "TIFF":
-        _refuse_raw_photographs(picture, name)
+        _check_tiff(picture, name, notes)
     frames = getattr(picture, "n_frames", 1)
     if frames > 1 and picture.format not in ("MPO", "PSD"):  # there the first is the whole one
         notes.append(f"only the first of {frames} frames is read")
     depth = _hidden_depth(picture, file)
     if depth > 8:
+        if picture.format == "JPEG2000":  # white overflows, in Pillow up to 13.0 at least
+            raise ValueError(
+                f"{name}: JPEG 2000 with {depth} bits per channel is read wrongly here (white "
+                "would be black); save it as PNG or TIFF first"
+            )
         notes.append(f"{depth} bits per channel are reduced to 8")
 
     if _is_deep_colour(picture):
-        levels, picture = _deep_colour(picture, file)
+        levels = _deep_colour(picture, file)
     else:
         raw = _raw_mode(picture)
         picture.load()
@@ -188,8 +198,12 @@ def decode(
     return _upright(levels, picture, notes), picture.info
 
 
-def _refuse_raw_photographs(picture, name):
-    """DNG, NEF and the like are TIFF files that begin with a small preview."""
+def _check_tiff(picture, name, notes):
+    if _raw_mode(picture).startswith("RGBX"):
+        notes.append("a fourth channel without a stated meaning is dropped")
+    if picture.mode == "I" and (_tiff_depth(picture) == 32 or picture.tag_v2.get(339) == (2,)):
+        raise ValueError(f"{name}: 32-bit and signed integers have no stated range")
+    # DNG, NEF and the like are TIFF files that begin with a small preview.
     if 50706 in picture.tag_v2 or picture.tag_v2.get(254, 0) == 1:
         raise ValueError(
             f"{name}: its first picture is a preview, as in a camera's raw file; "
@@ -216,10 +230,13 @@ def _hidden_depth(picture, file) -> int:
         start = file.read(2**16)
         file.seek(place)
         # ISO 23008-12, 6.5.6: version and flags, number of channels, bits of each.
-        # JPEG 2000, I.5.3.1: height, width, number of channels, bits less one.
-        found = re.search(rb"pixi.{5}(.)|ihdr.{10}(.)", start, re.DOTALL)
-        if found:
-            return found[1][0] if found[1] else (found[2][0] & 0x7F) + 1
+        if found := re.search(rb"pixi.{5}(.)", start, re.DOTALL):
+            return found[1][0]
+        # JPEG 2000, I.5.3.1: height, width, number of channels, bits less one (255: they differ).
+        # A.5.1: length, capabilities, eight sizes, number of channels, bits less one.
+        header = rb"ihdr.{10}([^\xff])|\xff\x4f\xff\x51.{38}(.)"
+        if found := re.search(header, start, re.DOTALL):
+            return (found[found.lastindex][0] & 0x7F) + 1
     if picture.format == "PPM" and eight:
         arguments = picture.tile[0].args
         return 16 if isinstance(arguments, tuple) and arguments[-1] > 255 else 0
@@ -246,13 +263,14 @@ def _deep_colour(picture, file):
     if raw.startswith("LA"):  # the two samples' four bytes fit into one 8-bit RGBA pixel
         picture.tile = [tile._replace(args="RGBA") for tile in picture.tile]
         picture.load()
-        return np.asarray(picture).view(">u2").astype(np.uint16), picture
+        return np.asarray(picture).view(">u2").astype(np.uint16)
+    tiles = picture.tile
     samples = []
     for order in (";16B", ";16L"):
-        picture = Image.open(file, formats=[picture.format])
-        picture.tile = [_as_mode(tile, order) for tile in picture.tile]
-        picture.load()
-        samples.append(np.asarray(picture))
+        one = Image.open(file, formats=[picture.format]) if samples else picture
+        one.tile = [_as_mode(tile, order) for tile in tiles]
+        one.load()
+        samples.append(np.asarray(one))
     big_endian = picture.format == "PNG" or picture.tag_v2.prefix == b"MM"
     if raw.endswith("N"):  # libtiff gives samples in the processor's order
         big_endian = sys.byteorder == "big"
@@ -262,7 +280,7 @@ def _deep_colour(picture, file):
         alpha = levels[..., 3:].astype(np.uint32)
         straight = (levels[..., :3] * np.uint32(65535) + alpha // 2) // np.maximum(alpha, 1)
         levels[..., :3] = np.minimum(straight, 65535)
-    return levels, picture
+    return levels
 
 
 def _as_mode(tile, order):

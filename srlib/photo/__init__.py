@@ -80,6 +80,7 @@ def read_photo(source: str | os.PathLike | bytes | BinaryIO) -> Photo:
     with open_picture(source) as (picture, file, name, notes):
         levels, info = decode(picture, file, name, notes, by_profile=True)
         pixels, alpha = _split_alpha(levels)
+        pixels = _by_png_gamma(pixels, info, notes)
         exif = read_exif(picture.format, info, file, notes)
         photo = Photo(name, pixels, alpha, exif=exif, notes=notes)
         photo.icc_profile = _fitting_profile(info, pixels.shape[2], notes)
@@ -92,8 +93,6 @@ def read_photo(source: str | os.PathLike | bytes | BinaryIO) -> Photo:
             lost.append("PNG texts")
         if lost:
             notes.append(f"metadata are not kept: {', '.join(lost)}")
-        if photo.icc_profile is None and abs(info.get("gamma", 0.45455) - 0.45455) > 0.01:
-            notes.append(f"its gamma of {info['gamma']} is not kept")
     return photo
 
 
@@ -109,6 +108,27 @@ def _split_alpha(levels):
         )
         pixels = pixels[tuple(nearest)]
     return np.ascontiguousarray(pixels), np.ascontiguousarray(alpha)
+
+
+# White, red, green and blue of sRGB, as PNG's cHRM holds them.
+_SRGB_PRIMARIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
+
+
+def _by_png_gamma(pixels, info, notes):
+    """Make sRGB of levels that PNG's gAMA describes: light is level ** (1 / gamma)."""
+    if "srgb" in info or info.get("icc_profile"):
+        return pixels
+    primaries = info.get("chromaticity", ())
+    if len(primaries) == 8 and not np.allclose(primaries, _SRGB_PRIMARIES, atol=0.01):
+        notes.append("its primary colours (cHRM) are not kept")
+    gamma = info.get("gamma", 0)
+    if gamma <= 0 or abs(gamma - 0.45455) < 0.01:
+        return pixels
+    notes.append(f"its gamma of {gamma} is converted to sRGB")
+    full = np.iinfo(pixels.dtype).max
+    light = np.linspace(0, 1, full + 1) ** (1 / gamma)
+    curve = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+    return np.rint(full * curve).astype(pixels.dtype)[pixels]
 
 
 def _fitting_profile(info, channels, notes):
