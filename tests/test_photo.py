@@ -717,12 +717,14 @@ def test_png_and_tiff_need_memory_for_a_strip_only(tmp_path, suffix):
         ("file/a.png", 2, 2, "folder .*file does not exist"),
         ("folder.png", 2, 2, "folder.png: a folder"),
         ("pipe.png", 2, 2, "not an ordinary file"),
+        ("loop.png", 2, 2, "a link that leads back to itself"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_any_work(tmp_path, name, height, width, message):
     (tmp_path / "file").touch()
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
     photo = Photo("it", PHOTO)
     with pytest.raises(ValueError, match=message):
         check_output(tmp_path / name, like=photo, height=height, width=width)
@@ -731,7 +733,7 @@ def test_what_cannot_be_written_is_refused_before_any_work(tmp_path, name, heigh
         write_photo(tmp_path / name, like=photo, height=height, width=width),
     ):
         pytest.fail("the block was entered")
-    assert sorted(os.listdir(tmp_path)) == ["file", "folder.png", "pipe.png"]
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder.png", "loop.png", "pipe.png"]
 
 
 @pytest.mark.parametrize(
@@ -855,7 +857,9 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
             os.kill(os.getpid(), signal.SIGKILL)
 
     assert os.WTERMSIG(in_a_fork(write)) == signal.SIGKILL
-    assert path.read_bytes() == b"precious"
+    assert path.read_bytes() == b"precious" and len(os.listdir(tmp_path)) == 2
+    enlarge(photo, path)
+    assert os.listdir(tmp_path) == [path.name]
 
 
 # One way to fail

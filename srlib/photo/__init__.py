@@ -177,6 +177,8 @@ def check_output(path: str | os.PathLike, *, like: Photo, height: int, width: in
 def _check_place(path):
     place = Path(os.path.realpath(path))
     # os.path, because pathlib raises where a folder on the way is closed.
+    if os.path.islink(place):
+        raise ValueError(f"{path}: a link that leads back to itself")
     if os.path.isdir(place):
         raise ValueError(f"{path}: a folder, not a file")
     if os.path.exists(place) and not os.path.isfile(place):
