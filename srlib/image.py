@@ -8,6 +8,7 @@ A picture has three forms in this course, and each function says which one it ta
 """
 
 import os
+import types
 import warnings
 from pathlib import Path
 from typing import BinaryIO
@@ -24,6 +25,7 @@ __all__ = [
     "check_image",
     "read_image",
     "rgb_to_y",
+    "save_picture",
     "to_float",
     "to_uint8",
     "write_image",
@@ -104,8 +106,18 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
     is_grey = np.ndim(image) == 2 and image.dtype == np.uint8
     if not is_grey:
         check_image(image)
-    with atomic_write(path) as partial:
-        Image.fromarray(image).save(partial, **options)
+    with atomic_write(path) as partial, open(partial, "wb") as file:
+        save_picture(Image.fromarray(image), file, options)
+
+
+def save_picture(picture: Image.Image, file: BinaryIO, options: dict) -> None:
+    """Let Pillow write to an open file all bytes, or raise an OSError.
+
+    Where Pillow gets at the file's descriptor, it does not notice that a full disk takes only the
+    first bytes of the last piece.
+    """
+    without = {name: getattr(file, name) for name in ("write", "flush", "seek", "tell")}
+    picture.save(types.SimpleNamespace(**without), **options)
 
 
 def check_image(image: np.ndarray, name: str = "image") -> None:

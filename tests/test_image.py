@@ -1,10 +1,12 @@
 import io
+import signal
 import warnings
 
 import numpy as np
 import pytest
 import tifffile
 import torch
+from forks import in_a_fork
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -36,6 +38,23 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
         write_image(path, np.zeros((1, 70000, 3), np.uint8))  # JPEG ends at 65535 pixels
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".webp", ".jpg"])
+def test_a_full_disk_leaves_the_old_one(tmp_path, suffix):
+    path = tmp_path / f"photo{suffix}"
+    resource = pytest.importorskip("resource")
+    path.write_bytes(b"precious")
+
+    def write():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+        with pytest.raises(OSError, match="File too large"):
+            write_image(path, PHOTO)
+
+    assert in_a_fork(write) == 0
+    assert path.read_bytes() == b"precious" and [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("name", ["photo.xyz", "photo", "photo.svg"])

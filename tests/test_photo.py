@@ -818,6 +818,24 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, suffix):
     assert path.read_bytes() == b"precious" and os.listdir(tmp_path) == [path.name]
 
 
+@pytest.mark.processes
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".webp", ".bmp"])
+def test_a_full_disk_is_said_with_the_name(tmp_path, suffix):
+    path = tmp_path / f"large{suffix}"
+    path.write_bytes(b"precious")
+    resource = pytest.importorskip("resource")
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
+
+    def write():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
+        with pytest.raises(OSError, match=rf"File too large.*large\{suffix}"):
+            enlarge(Photo("it", noise), path, scale=1)
+
+    assert in_a_fork(write) == 0
+    assert path.read_bytes() == b"precious" and os.listdir(tmp_path) == [path.name]
+
+
 @pytest.mark.parametrize(
     "rows, alpha",
     [

@@ -230,12 +230,17 @@ def write_photo(
     """
     plan = make_plan(path, like, height, width)
     _check_place(path)
-    with atomic_write(path) as partial, open(partial, "wb") as file:
-        with _said_memory(path, plan):
-            writer = PhotoWriter(file, like, plan)
-        yield writer
-        with _said_memory(path, plan):
-            writer._finish()
+    try:
+        with atomic_write(path) as partial, open(partial, "wb") as file:
+            with _said_memory(path, plan):
+                writer = PhotoWriter(file, like, plan)
+            yield writer
+            with _said_memory(path, plan):
+                writer._finish()
+    except OSError as error:
+        if error.errno and error.filename is None:  # a full disk does not say where it is
+            error.filename = os.fspath(path)
+        raise
 
 
 @contextlib.contextmanager

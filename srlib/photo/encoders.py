@@ -10,7 +10,7 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
-from srlib.image import SAVE_OPTIONS
+from srlib.image import SAVE_OPTIONS, save_picture
 from srlib.photo.plan import Plan
 from srlib.photo.tags import exif_blob, long, rational, short, tag_bytes
 
@@ -158,4 +158,4 @@ class PillowEncoder:
             options["exif"] = b"Exif\0\0" + exif_blob(plan.exif)
         if plan.dpi and max(plan.dpi) < 2**16:  # JFIF has 16 bits for it
             options["dpi"] = plan.dpi
-        self.canvas.save(self.file, **options)
+        save_picture(self.canvas, self.file, options)
