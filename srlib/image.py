@@ -7,52 +7,30 @@ A picture has three forms in this course, and each function says which one it ta
 - *luma*: one channel, what scores are computed on.
 """
 
-import contextlib
-import importlib
-import io
 import os
+import types
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from srlib._arguments import check_range
 from srlib._atomic import atomic_write
-from srlib._files import check_file
+from srlib.decoding import decode, eight_bits, on_white, open_picture
 
 __all__ = [
-    "MAX_PIXELS",
     "SAVE_OPTIONS",
     "check_image",
-    "open_picture",
     "read_image",
     "rgb_to_y",
+    "save_picture",
     "to_float",
     "to_uint8",
-    "upright",
     "write_image",
 ]
-
-#: Larger images are refused. It is Pillow's own limit against attacks, 512 MiB as RGB.
-MAX_PIXELS = 178_956_970
-# As many pixels with 16-bit red, green, blue and alpha, uncompressed, are 1.33 GiB.
-_MAX_BYTES = 2**31
-
-# How a stored picture is turned upright, by the EXIF tag Orientation.
-_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 # Luma weights of BT.601 for R, G, B. The studio weights of MATLAB's rgb2ycbcr add up to 219 / 255.
 _STUDIO_WEIGHTS = (65.481 / 255, 128.553 / 255, 24.966 / 255)
@@ -101,152 +79,19 @@ def read_image(source: str | os.PathLike | bytes | BinaryIO, *, grey: str = "as_
     """
     if grey not in ("as_rgb", "as_grey"):
         raise ValueError(f"grey must be 'as_rgb' or 'as_grey', got {grey!r}")
-    with open_picture(source) as (picture, _, name, notes):
-        image = _decode(picture, name, grey, notes)
+    with open_picture(source) as (picture, file, name, notes):
+        levels, _ = decode(picture, file, name, notes, by_profile=False)
+        if levels.dtype == np.uint16:
+            notes.append("16 bits per channel are reduced to 8")
+        if levels.shape[2] in (2, 4):
+            notes.append("transparency is blended onto white")
+            levels = on_white(levels[..., :-1], levels[..., -1:])
+        image = eight_bits(levels)
     if notes:
         warnings.warn(f"{name}: {', '.join(notes)}", UserWarning, stacklevel=2)
-    return image
-
-
-@contextlib.contextmanager
-def open_picture(
-    source: str | os.PathLike | bytes | BinaryIO,
-) -> Iterator[tuple[Image.Image, BinaryIO, str, list[str]]]:
-    """Open a picture for a ``with`` block. Whatever its decoder raises there is one ValueError.
-
-    Yields Pillow's picture, not yet decoded, the open file, its name, and an empty list of notes;
-    what the decoder warns of is added to it after the block. Raises what `read_image` raises.
-    """
-    name, file = _open_file(source)
-    notes: list[str] = []
-    try:
-        with file, warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            # The size is checked below.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            warnings.simplefilter("ignore", DeprecationWarning)
-            try:
-                with Image.open(file, formats=_formats(file)) as picture:
-                    width, height = picture.size
-                    if width * height > MAX_PIXELS:
-                        raise Image.DecompressionBombError
-                    yield picture, file, name, notes
-            except UnidentifiedImageError:
-                raise ValueError(f"{name}: {_unidentified(file)}") from None
-        for warning in caught:
-            text = " ".join(str(warning.message).split())
-            if text not in notes:
-                notes.append(text)
-    except Image.DecompressionBombError:
-        raise ValueError(f"{name}: too large, more than {MAX_PIXELS} pixels") from None
-    except MemoryError as error:
-        raise ValueError(f"{name}: needs more memory than there is") from error
-    except Exception as error:  # Pillow reports damaged files through nearly every type
-        if isinstance(error, ValueError) and str(error).startswith(f"{name}: "):
-            raise
-        reason = " ".join(str(error).split())[:200]
-        if not isinstance(error, (OSError, SyntaxError, ValueError)):
-            reason = f"{type(error).__name__} {reason}".rstrip()
-        raise ValueError(f"{name}: damaged or cut off ({reason})") from error
-
-
-def _open_file(source) -> tuple[str, BinaryIO]:
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        return "image", io.BytesIO(source)
-    if not isinstance(source, (str, os.PathLike)):
-        if not hasattr(source, "read"):
-            raise TypeError(
-                f"source must be a path, bytes or a binary file, got {type(source).__name__}"
-            )
-        return str(getattr(source, "name", "image")), io.BytesIO(source.read())
-    name = os.fspath(source)
-    check_file(name, _MAX_BYTES)
-    return name, open(name, "rb")
-
-
-def _formats(file: BinaryIO) -> list[str]:
-    """Name the formats to try: all but EPS, a programme that another programme has to run."""
-    Image.init()
-    if _brand(file) in _HEIC_BRANDS and "HEIF" not in Image.OPEN:
-        with contextlib.suppress(ImportError):
-            importlib.import_module("pillow_heif").register_heif_opener()
-    return [name for name in Image.ID if name != "EPS"]
-
-
-_HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}
-
-
-def _brand(file: BinaryIO) -> bytes:
-    """Return the kind of a file of the HEIF family, which AVIF belongs to, or nothing."""
-    file.seek(0)
-    start = file.read(12)
-    file.seek(0)
-    return start[8:] if start[4:8] == b"ftyp" else b""
-
-
-def _unidentified(file: BinaryIO) -> str:
-    brand = _brand(file)
-    if brand in (b"avif", b"avis") and "AVIF" not in Image.OPEN:
-        return "AVIF is read by Pillow 11.3 or newer; install it with: pip install -U pillow"
-    if brand in _HEIC_BRANDS and "HEIF" not in Image.OPEN:
-        return (
-            "HEIC is read with the package pillow-heif; install it with: "
-            'pip install "srlib[heic]" or pip install pillow-heif'
-        )
-    start = file.read(8)
-    return (
-        "not an image in a format that can be read here (PNG, JPEG, WebP, TIFF, BMP, GIF), "
-        f"got {file.seek(0, io.SEEK_END)} bytes that start with {start!r}"
-    )
-
-
-def upright(picture: Image.Image, notes: list[str]) -> Image.Image:
-    """Turn a picture as its EXIF orientation asks; its EXIF itself stays as it is."""
-    try:
-        turn = _TURNS.get(picture.getexif().get(_ORIENTATION))
-    except Exception:  # a sound picture with damaged EXIF
-        notes.append("its EXIF is damaged, so its orientation is unknown")
-        turn = None
-    return picture if turn is None else picture.transpose(turn)
-
-
-def _decode(picture: Image.Image, name: str, grey: str, lost: list[str]) -> np.ndarray:
-    if getattr(picture, "n_frames", 1) > 1 and picture.format != "MPO":
-        lost.append(f"only the first of {picture.n_frames} frames is read")
-    # Pillow itself reduces 16-bit colour to 8 while decoding; the raw mode tells.
-    raw_mode = str(picture.tile[0][3]) if picture.tile else ""
-    if ";16" in raw_mode or picture.mode.startswith("I;16"):
-        lost.append("16 bits per channel are reduced to 8")
-    picture.load()
-    picture = upright(picture, lost)
-
-    if picture.mode in ("I", "I;16", "I;16B", "I;16L", "I;16N"):
-        levels = np.asarray(picture).astype(np.int64)
-        if levels.min() < 0 or levels.max() > 65535:
-            raise ValueError(
-                f"{name}: 32-bit integers have no stated range, "
-                f"got values from {levels.min()} to {levels.max()}"
-            )
-        if "16 bits per channel are reduced to 8" not in lost:
-            lost.append("16 bits per channel are reduced to 8")
-        picture = Image.fromarray(((levels + 128) // 257).astype(np.uint8))
-    elif picture.mode in ("F", "LAB", "HSV"):
-        raise ValueError(
-            f"{name}: pixel format {picture.mode!r} is not supported; "
-            "save the picture as 8-bit RGB first"
-        )
-    elif picture.mode == "CMYK":
-        lost.append("CMYK is converted without its colour profile")
-    if picture.has_transparency_data:
-        rgba = picture.convert("RGBA")
-        if rgba.getextrema()[3][0] < 255:
-            lost.append("transparency is blended onto white")
-            white = Image.new("RGBA", rgba.size, "white")
-            rgba = Image.alpha_composite(white, rgba)
-        picture = rgba
-    if picture.mode in ("1", "L") and grey == "as_grey":
-        return np.array(picture.convert("L"))
-    return np.array(picture.convert("RGB"))
+    if image.shape[2] == 1:
+        return image[..., 0].copy() if grey == "as_grey" else image.repeat(3, axis=2)
+    return image.copy()
 
 
 def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
@@ -262,8 +107,18 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
     is_grey = np.ndim(image) == 2 and image.dtype == np.uint8
     if not is_grey:
         check_image(image)
-    with atomic_write(path) as partial:
-        Image.fromarray(image).save(partial, **options)
+    with atomic_write(path) as partial, open(partial, "wb") as file:
+        save_picture(Image.fromarray(image), file, options)
+
+
+def save_picture(picture: Image.Image, file: BinaryIO, options: dict) -> None:
+    """Let Pillow write to an open file all bytes, or raise an OSError.
+
+    Where Pillow gets at the file's descriptor, it does not notice that a full disk takes only the
+    first bytes of the last piece.
+    """
+    without = {name: getattr(file, name) for name in ("write", "flush", "seek", "tell")}
+    picture.save(types.SimpleNamespace(**without), **options)
 
 
 def check_image(image: np.ndarray, name: str = "image") -> None:

@@ -51,8 +51,8 @@ _UPSAMPLERS = {
 }
 # The logit of black and white is infinite. Rounded to 8 bits, this is still black.
 _LOGIT_EPS = 1.5e-3
-# Of a file with weights, in bytes; the header of the largest network here has 8 KiB.
-_MAX_BYTES, _MAX_HEADER = 2**30, 2**17
+# Of a file with weights, in bytes; the header has less than 0.5 KiB for each residual block.
+_MAX_BYTES, _MAX_HEADER = 2**30, 2**22
 _FLOATS = "F16", "BF16", "F32"
 
 

@@ -69,6 +69,17 @@ def few_bits_png(bits: int, packed: bytes, transparent: int) -> bytes:
     return _mended_png(data[:16] + header + data[25:])
 
 
+def twelve_bit_tiff() -> bytes:
+    """Two pixels of grey, 4095 and 2048 of 4095."""
+    data = bytearray(encoded(Image.fromarray(np.zeros((1, 2), np.uint16)), "TIFF"))
+    place = data.index(struct.pack("<HHL", 258, 3, 1))
+    data[place + 8 : place + 10] = struct.pack("<H", 12)
+    with Image.open(io.BytesIO(data)) as picture:
+        offset = picture.tag_v2[273][0]
+    data[offset : offset + 3] = b"\xff\xf8\x00"
+    return bytes(data)
+
+
 def _profile(kind: bytes, space: bytes, pcs: bytes, tags: dict[bytes, bytes]) -> bytes:
     tags = {b"desc": b"desc" + bytes(4) + struct.pack(">I", 5) + b"test\0" + bytes(78), **tags}
     place = 128 + 4 + 12 * len(tags)

@@ -1,12 +1,16 @@
 import io
+import signal
 import warnings
 
 import numpy as np
 import pytest
+import tifffile
 import torch
+from forks import in_a_fork
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from photo_files import encoded, png, twelve_bit_tiff
 from PIL import Image
 
 from srlib.image import read_image, rgb_to_y, to_float, to_uint8, write_image
@@ -17,12 +21,6 @@ images = arrays(
     elements=st.integers(0, 255),
 )
 PHOTO = np.random.default_rng(0).integers(0, 256, (12, 20, 3), dtype=np.uint8)
-
-
-def encoded(picture: Image.Image, file_format: str, **options) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, file_format, **options)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".webp"])
@@ -40,6 +38,23 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
         write_image(path, np.zeros((1, 70000, 3), np.uint8))  # JPEG ends at 65535 pixels
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["photo.jpg"]
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".webp", ".jpg"])
+def test_a_full_disk_leaves_the_old_one(tmp_path, suffix):
+    path = tmp_path / f"photo{suffix}"
+    resource = pytest.importorskip("resource")
+    path.write_bytes(b"precious")
+
+    def write():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (300, 300))
+        with pytest.raises(OSError, match="File too large"):
+            write_image(path, PHOTO)
+
+    assert in_a_fork(write) == 0
+    assert path.read_bytes() == b"precious" and [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 @pytest.mark.parametrize("name", ["photo.xyz", "photo", "photo.svg"])
@@ -113,32 +128,82 @@ def test_kinds_that_lose_something_say_so(data, expected, message):
     assert (image == expected).all()
 
 
-def sixteen_bit_rgb_png(levels: np.ndarray) -> bytes:
-    """Pillow cannot write this kind, so it is put together by hand."""
-    import struct
-    import zlib
-
-    def chunk(kind, body):
-        return (
-            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-        )
-
-    height, width, _ = levels.shape
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in levels)
-    header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + chunk(b"IHDR", header)
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
-
-
 def test_sixteen_bit_colour_is_reduced_and_said():
     levels = np.arange(2 * 3 * 3, dtype=np.uint16).reshape(2, 3, 3) * 257 * 10
     with pytest.warns(UserWarning, match="16 bits"):
-        image = read_image(sixteen_bit_rgb_png(levels))
+        image = read_image(png(levels, 2))
     np.testing.assert_array_equal(image, levels // 257)
+
+
+def tiff(levels, **options) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, levels, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("compression", [None, "zlib"])
+@pytest.mark.parametrize("planes", ["contig", "separate"])
+def test_sixteen_bit_tiff_is_reduced_to_the_nearest_levels(planes, compression):
+    levels = np.random.default_rng(1).integers(0, 256, (7, 5, 3), dtype=np.uint16) * 257
+    stored = np.moveaxis(levels, 2, 0) if planes == "separate" else levels
+    data = tiff(stored, photometric="rgb", planarconfig=planes, compression=compression)
+    with pytest.warns(UserWarning, match="16 bits per channel are reduced to 8"):
+        np.testing.assert_array_equal(read_image(data), levels // 257)
+
+
+@pytest.mark.parametrize(
+    "photometric, expected", [("minisblack", [0, 200, 255]), ("miniswhite", [255, 55, 0])]
+)
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+def test_white_may_be_zero_in_tiff(dtype, photometric, expected):
+    levels = np.array([[0, 200, 255]], dtype) * dtype(257 if dtype == np.uint16 else 1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        image = read_image(tiff(levels, photometric=photometric), grey="as_grey")
+    assert image.tolist() == [expected]
+
+
+def test_twelve_bits_fill_the_range():
+    with pytest.warns(UserWarning, match="reduced to 8"):
+        image = read_image(twelve_bit_tiff(), grey="as_grey")
+    assert image.tolist() == [[255, 128]]
+
+
+@pytest.mark.parametrize("sixteen", [False, True])
+def test_one_transparent_colour_is_white(sixteen):
+    levels = np.array([[[258, 2, 3], [258, 2, 4]]], np.uint16)
+    if not sixteen:
+        levels = levels.astype(np.uint8)
+    data = png(levels, 2, (b"tRNS", levels[0, 0].astype(">u2").tobytes()))
+    with pytest.warns(UserWarning, match="blended onto white"):
+        image = read_image(data)
+    assert image[0, 0].tolist() == [255, 255, 255] and image[0, 1].max() < 5
+
+
+@pytest.mark.parametrize("name", ["QOI", "XBM"])
+def test_formats_without_a_raw_mode_are_read(name):
+    picture = Image.fromarray(PHOTO) if name == "QOI" else Image.fromarray(PHOTO[..., 0] > 99)
+    np.testing.assert_array_equal(
+        read_image(encoded(picture, name)), np.asarray(picture.convert("RGB"))
+    )
+
+
+def test_sixteen_bit_icon_is_read():
+    levels = np.full((16, 16), 51400, np.uint16)
+    with pytest.warns(UserWarning, match="16 bits"):
+        assert (read_image(encoded(Image.fromarray(levels), "ICNS")) == 200).all()
+
+
+@pytest.mark.parametrize(
+    "picture, name",
+    [
+        (Image.new("L", (3, 2), 77), "GIF"),
+        (Image.new("LA", (3, 2), (77, 255)), "PNG"),
+        (Image.new("L", (3, 2), 77).convert("P"), "PNG"),
+    ],
+)
+def test_every_grey_file_can_stay_grey(picture, name):
+    assert (read_image(encoded(picture, name), grey="as_grey") == np.full((2, 3), 77)).all()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

@@ -30,14 +30,8 @@ from photo_files import (
 from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
-from srlib import photo as photo_module
 from srlib.image import read_image
-from srlib.photo import (
-    Photo,
-    check_output,
-    read_photo,
-    write_photo,
-)
+from srlib.photo import Photo, check_output, encoders, read_photo, write_photo
 from srlib.resample import imresize
 
 PHOTO = LEVELS[..., :3]
@@ -215,13 +209,7 @@ def test_sixteen_bit_pictures_are_turned_upright(channels):
 
 
 def test_twelve_bits_fill_the_range():
-    data = bytearray(encoded(Image.fromarray(np.zeros((1, 2), np.uint16)), "TIFF"))
-    place = data.index(struct.pack("<HHL", 258, 3, 1))
-    data[place + 8 : place + 10] = struct.pack("<H", 12)
-    with Image.open(io.BytesIO(data)) as picture:
-        offset = picture.tag_v2[273][0]
-    data[offset : offset + 3] = b"\xff\xf8\x00"  # 4095 and 2048
-    assert read_photo(bytes(data)).pixels.ravel().tolist() == [65535, 32775]
+    assert read_photo(photo_files.twelve_bit_tiff()).pixels.ravel().tolist() == [65535, 32775]
 
 
 def test_a_preview_of_a_raw_photograph_is_refused():
@@ -231,16 +219,51 @@ def test_a_preview_of_a_raw_photograph_is_refused():
         read_photo(buffer.getvalue())
 
 
+def test_a_depth_that_pillow_cannot_give_is_said():
+    photo = read_photo(b"P6 2 1 65535\n" + bytes(12))
+    assert photo.notes == ["16 bits per channel are reduced to 8"]
+
+
+@pytest.mark.parametrize("reader", [read_photo, read_image])
+@pytest.mark.parametrize("boxes", [True, False])
+def test_deep_jpeg_2000_is_refused_because_pillow_turns_white_black(reader, boxes):
+    data = encoded(COLOUR, "JPEG2000", no_jp2=not boxes)
+    reader(data)
+    before, after = b"\x00\x03\x07" + b"\7" * boxes, b"\x00\x03\x0b" + b"\7" * boxes
+    assert before in data
+    with pytest.raises(ValueError, match="12 bits per channel is read wrongly"):
+        reader(data.replace(before, after, 1))
+
+
+def tiff(levels, **options) -> bytes:
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, levels, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("reader", [read_photo, read_image])
 @pytest.mark.parametrize(
-    "data, depth",
+    "levels, message",
     [
-        (b"P6 2 1 65535\n" + bytes(12), 16),
-        (encoded(COLOUR, "JPEG2000").replace(b"\x00\x03\x07\x07", b"\x00\x03\x0b\x07"), 12),
+        (np.full((2, 2), 9, np.int16), "signed integers"),
+        (np.full((2, 2), 9, np.uint32), "32-bit and"),
+        (np.full((2, 2), 0.5, np.float32), "'F' is not supported"),
+        (np.full((2, 2), 0.5, np.float16), "TIFF file of a rare kind"),
+        (np.full((2, 2, 3), 9, np.uint32), "TIFF file of a rare kind"),
     ],
-    ids=["PPM", "JPEG 2000"],
 )
-def test_a_depth_that_pillow_cannot_give_is_said(data, depth):
-    assert read_photo(data).notes == [f"{depth} bits per channel are reduced to 8"]
+def test_tiff_whose_numbers_have_no_stated_range_is_refused(reader, levels, message):
+    options = {"photometric": "rgb"} if levels.ndim == 3 else {}
+    with pytest.raises(ValueError, match=message):
+        reader(tiff(levels, **options))
+
+
+def test_a_fourth_channel_without_a_meaning_is_dropped_and_said():
+    for levels in (DEEP, LEVELS):
+        photo = read_photo(tiff(levels, photometric="rgb", extrasamples=["unspecified"]))
+        np.testing.assert_array_equal(photo.pixels, levels[..., :3])
+        assert photo.alpha is None
+        assert photo.notes == ["a fourth channel without a stated meaning is dropped"]
 
 
 def test_the_first_of_several_frames_is_read_and_said():
@@ -402,9 +425,37 @@ def test_metadata_that_are_not_kept_are_named():
     texts.add_itxt("XML:com.adobe.xmp", "<x/>")
     photo = read_photo(encoded(COLOUR, "PNG", pnginfo=texts))
     assert photo.notes == ["metadata are not kept: XMP, PNG texts"]
-    photo = read_photo(png(PHOTO, 2, (b"gAMA", struct.pack(">I", 100_000))))
-    assert photo.notes == ["its gamma of 1.0 is not kept"]
-    assert not read_photo(png(PHOTO, 2, (b"gAMA", struct.pack(">I", 45_455)))).notes
+    photo = read_photo(png(PHOTO, 2, (b"cHRM", struct.pack(">8I", *range(8)))))
+    assert photo.notes == ["its primary colours (cHRM) are not kept"]
+
+
+# By hand: light is level ** (1 / gamma), and sRGB's curve is that of IEC 61966-2-1.
+@pytest.mark.parametrize(
+    "gamma, expected", [(1.0, [0, 13, 34, 99, 188, 255]), (0.55, [0, 0, 2, 42, 146, 255])]
+)
+def test_a_gamma_of_png_is_converted(gamma, expected):
+    levels = np.uint8([[0, 1, 4, 32, 128, 255]])[..., None]
+    chunk = (b"gAMA", struct.pack(">I", round(gamma * 100_000)))
+    photo = read_photo(png(levels, 0, chunk))
+    assert photo.notes == [f"its gamma of {gamma} is converted to sRGB"]
+    assert photo.pixels.ravel().tolist() == expected
+    deep = read_photo(png(levels.astype(np.uint16) * 257, 0, chunk)).pixels
+    np.testing.assert_allclose(deep.ravel() / 257, expected, atol=0.51)
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [
+        [(b"gAMA", struct.pack(">I", 45_455))],
+        [(b"gAMA", struct.pack(">I", 100_000)), (b"sRGB", b"\0")],
+        [(b"gAMA", bytes(4))],
+        [(b"cHRM", struct.pack(">8I", 31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000))],
+    ],
+)
+def test_srgb_in_other_words_stays(chunks):
+    photo = read_photo(png(PHOTO, 2, *chunks))
+    np.testing.assert_array_equal(photo.pixels, PHOTO)
+    assert photo.notes == []
 
 
 def test_cmyk_is_converted_by_its_profile():
@@ -612,7 +663,7 @@ def test_other_readers_agree(tmp_path, levels):
 
 @pytest.mark.parametrize("levels", [LEVELS, DEEP])
 def test_above_4_gib_tiff_is_bigtiff(tmp_path, monkeypatch, levels):
-    monkeypatch.setattr(photo_module, "_MAX_TIFF_BYTES", 2**20)
+    monkeypatch.setattr(encoders, "_MAX_TIFF_BYTES", 2**20)
     source = read_photo(encoded(COLOUR, "TIFF", exif=exif_blob(), icc_profile=P3, dpi=(300, 300)))
     photo = Photo("it", levels[..., :3], levels[..., 3], P3, source.exif, source.dpi)
     enlarge(photo, tmp_path / "large.tif", scale=20, strip=100)
@@ -666,12 +717,14 @@ def test_png_and_tiff_need_memory_for_a_strip_only(tmp_path, suffix):
         ("file/a.png", 2, 2, "folder .*file does not exist"),
         ("folder.png", 2, 2, "folder.png: a folder"),
         ("pipe.png", 2, 2, "not an ordinary file"),
+        ("loop.png", 2, 2, "a link that leads back to itself"),
     ],
 )
 def test_what_cannot_be_written_is_refused_before_any_work(tmp_path, name, height, width, message):
     (tmp_path / "file").touch()
     (tmp_path / "folder.png").mkdir()
     os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
     photo = Photo("it", PHOTO)
     with pytest.raises(ValueError, match=message):
         check_output(tmp_path / name, like=photo, height=height, width=width)
@@ -680,7 +733,7 @@ def test_what_cannot_be_written_is_refused_before_any_work(tmp_path, name, heigh
         write_photo(tmp_path / name, like=photo, height=height, width=width),
     ):
         pytest.fail("the block was entered")
-    assert sorted(os.listdir(tmp_path)) == ["file", "folder.png", "pipe.png"]
+    assert sorted(os.listdir(tmp_path)) == ["file", "folder.png", "loop.png", "pipe.png"]
 
 
 @pytest.mark.parametrize(
@@ -765,6 +818,24 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, suffix):
     assert path.read_bytes() == b"precious" and os.listdir(tmp_path) == [path.name]
 
 
+@pytest.mark.processes
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".webp", ".bmp"])
+def test_a_full_disk_is_said_with_the_name(tmp_path, suffix):
+    path = tmp_path / f"large{suffix}"
+    path.write_bytes(b"precious")
+    resource = pytest.importorskip("resource")
+    noise = np.random.default_rng(0).integers(0, 256, (90, 90, 3), dtype=np.uint8)
+
+    def write():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (9000, 9000))
+        with pytest.raises(OSError, match=rf"File too large.*large\{suffix}"):
+            enlarge(Photo("it", noise), path, scale=1)
+
+    assert in_a_fork(write) == 0
+    assert path.read_bytes() == b"precious" and os.listdir(tmp_path) == [path.name]
+
+
 @pytest.mark.parametrize(
     "rows, alpha",
     [
@@ -804,7 +875,9 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
             os.kill(os.getpid(), signal.SIGKILL)
 
     assert os.WTERMSIG(in_a_fork(write)) == signal.SIGKILL
-    assert path.read_bytes() == b"precious"
+    assert path.read_bytes() == b"precious" and len(os.listdir(tmp_path)) == 2
+    enlarge(photo, path)
+    assert os.listdir(tmp_path) == [path.name]
 
 
 # One way to fail
