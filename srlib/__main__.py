@@ -122,11 +122,6 @@ def _parser():
         choices=[suffix[1:] for suffix in SAVE_OPTIONS],
         help="of a folder's results (default: that of each file if it can be written, else png)",
     )
-    enlarge.add_argument(
-        "--fast",
-        action="store_true",
-        help="another layout in memory: faster, and a few samples in a million differ by one level",
-    )
     score = add_command(_evaluate, "evaluate", "score a method on a benchmark")
     score.add_argument(
         "--data",
@@ -142,7 +137,7 @@ def _parser():
         help="how grey files count; papers differ (default: as_rgb)",
     )
     score.add_argument("--csv", type=Path, help="also write the table to this file")
-    score.set_defaults(tile=None, fast=False)
+    score.set_defaults(tile=None)
     for command in (enlarge, score):
         command.add_argument(
             "--method",
@@ -213,12 +208,14 @@ def _method(options):
     if options.scale not in (None, network.scale):
         raise ValueError(f"{name} enlarges by {network.scale}, got --scale {scale:g}")
     network.to("cuda" if torch.cuda.is_available() else "cpu")
-    settings = {key: getattr(options, key) for key in ("tile", "ensemble", "fast")}
-
-    def enlarge(pixels, progress):
-        return upscale_bands(network, pixels, progress=progress, **settings)
-
-    return name, enlarge, network.scale
+    tile, ensemble = options.tile, options.ensemble
+    return (
+        name,
+        lambda pixels, bar: upscale_bands(
+            network, pixels, tile=tile, ensemble=ensemble, progress=bar
+        ),
+        network.scale,
+    )
 
 
 def _upscale(options) -> int:

@@ -39,7 +39,6 @@ def upscale(
     *,
     tile: int | None = None,
     ensemble: bool = False,
-    fast: bool = False,
     progress: bool = False,
 ) -> np.ndarray:
     """Enlarge an image with a network, in evaluation mode, on the device of its weights.
@@ -59,9 +58,6 @@ def upscale(
     ensemble : bool
         Self-ensemble: the mean of the outputs, before rounding, for the image rotated and flipped
         in all 8 ways, at 8 times the work. Say so beside a score that is made with it.
-    fast : bool
-        Keep the channels of a pixel together in memory. Convolutions are then faster and sum up in
-        another order, so a few samples in a million differ by one level.
     progress : bool
         Show a progress bar if there are several tiles.
 
@@ -84,7 +80,7 @@ def upscale(
     for single image super-resolution", CVPR Workshops, 2017, for networks.
     """
     check_image(image)
-    bands = upscale_bands(model, image, tile=tile, ensemble=ensemble, fast=fast, progress=progress)
+    bands = upscale_bands(model, image, tile=tile, ensemble=ensemble, progress=progress)
     result, top = None, 0
     for band in bands:
         if result is None:
@@ -101,7 +97,6 @@ def upscale_bands(
     *,
     tile: int | None = None,
     ensemble: bool = False,
-    fast: bool = False,
     progress: bool | tqdm = False,
 ) -> Iterator[np.ndarray]:
     """Enlarge an image band by band, so that a result of any size can be written as it is made.
@@ -110,7 +105,7 @@ def upscale_bands(
     ----------
     image : ndarray
         uint8 or uint16, shape (H, W, 3), or (H, W, 1) for grey.
-    model, tile, ensemble, fast
+    model, tile, ensemble
         As for `upscale`.
     progress : bool or tqdm
         As for `upscale`; a bar of the caller's is moved on by 1 in all.
@@ -142,7 +137,7 @@ def upscale_bands(
             for row in rows:
                 band = None
                 for column in columns:
-                    sr = _run(model, image, (row, column), turns, fast, radius, grid)[0]
+                    sr = _run(model, image, (row, column), turns, radius, grid)[0]
                     if band is None:
                         scale = sr.shape[1] // (row[1] - row[0])
                         shape = sr.shape[1], scale * image.shape[1], image.shape[2]
@@ -199,7 +194,7 @@ def _best_tile(height, width, radius, most):
     return best[1:]
 
 
-def _run(model, image, spans, turns, fast=False, radius=0, grid=1):
+def _run(model, image, spans, turns, radius=0, grid=1):
     """Mean of a network's outputs over turned images, (1, 3, s*H, s*W), for a box of the image.
 
     `spans` are the (start, stop) of the box's rows and of its columns.
@@ -218,13 +213,14 @@ def _run(model, image, spans, turns, fast=False, radius=0, grid=1):
             _window(span, size, other, radius, grid)
             for span, size, other in zip(box, sizes, sizes[::-1], strict=True)
         ]
-        part = turned[tuple(slice(*window) for window in windows)].transpose(2, 0, 1)[None]
-        lr = torch.from_numpy(part.astype(np.float32)) / np.iinfo(image.dtype).max
-        lr = lr.expand(1, 3, *lr.shape[2:]).to(parameter.device, parameter.dtype)
-        layout = torch.channels_last if fast else torch.contiguous_format
+        part = turned[tuple(slice(*window) for window in windows)].transpose(2, 0, 1)
+        # With the channels of a pixel side by side, torch convolves faster.
+        lr = torch.empty(1, 3, *part.shape[1:], memory_format=torch.channels_last)
+        lr.copy_(torch.from_numpy(part.astype(np.float32))).div_(np.iinfo(image.dtype).max)
+        lr = lr.to(parameter.device, parameter.dtype)
         try:
             with torch.inference_mode(), FixedOrder():
-                sr = model(lr.contiguous(memory_format=layout)).float().cpu()
+                sr = model(lr).float().cpu()
         except RuntimeError as error:
             if "allocate" not in str(error):  # torch's way to say it, on a CPU and on a GPU
                 raise
