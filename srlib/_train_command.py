@@ -22,8 +22,8 @@ from srlib.evaluation import evaluate
 from srlib.models import SrResNet, create_model, load_pretrained, save_network, weights_file
 from srlib.training import TrainConfig, train
 from srlib.training.config import LOSSES, field_type
+from srlib.training.identity import check_same
 from srlib.training.recipes import PROFILES, distill_targets, photographs
-from srlib.training.run_log import check_same
 from srlib.training.state import join_processes
 
 __all__ = ["add_parser"]
