@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import hashlib
 import inspect
 import json
 import platform
@@ -16,17 +17,17 @@ from accelerate import PartialState
 from safetensors import SafetensorError
 
 from srlib._atomic import atomic_write
-from srlib.data import PatchSampler
+from srlib.data import PatchSampler, content_hash
 from srlib.environment import active_profile, hardware
 from srlib.evaluation import evaluate
 from srlib.models import SrResNet, create_model, load_pretrained, save_network, weights_file
 from srlib.training import TrainConfig, train
 from srlib.training.config import LOSSES, field_type
+from srlib.training.identity import check_same
 from srlib.training.recipes import PROFILES, distill_targets, photographs
-from srlib.training.run_log import check_same
 from srlib.training.state import join_processes
 
-__all__ = ["add_parser"]
+__all__ = ["add_parser", "read_record"]
 
 _DESCRIPTION = """
 Train a network on photographs; call it again with the same OUT to go on. OUT gets checkpoints,
@@ -94,6 +95,7 @@ def _train(options) -> None:
     training, held_out = photographs(values, options.scale)
     if given.get("validate_every") and not held_out:
         raise ValueError("--validate-every needs photographs to validate on: give --holdout too")
+    content = content_hash(training)  # a teacher's pictures differ a little from machine to machine
     if options.teacher:
         training = distill_targets(training, options.teacher, options.teacher_share, device)
 
@@ -108,6 +110,7 @@ def _train(options) -> None:
         "data": values["data"],
         "images": len(training),
         "held_out": [pair.name for pair in held_out],
+        "held_out_pictures": content_hash(held_out),
         "shrink": values.get("shrink", []),
         "permute_colours": values.get("permute_colours", False),
         "lr_patch_size": values["lr_patch_size"],
@@ -116,7 +119,9 @@ def _train(options) -> None:
         "loss": options.loss,
         "seed": options.seed,
         "start_from": options.start_from,
+        "start_from_sha256": _sha256(options.start_from),
         "teacher": options.teacher and [options.teacher, options.teacher_share],
+        "teacher_sha256": _sha256(options.teacher),
         "device": str(device),
         "hardware": hardware()["CPU" if device.type == "cpu" else "GPU"],
         "python": platform.python_version(),
@@ -132,6 +137,7 @@ def _train(options) -> None:
         seed=options.seed,
         device=device,
     )
+    sampler.content = content
 
     # run
     def validate(model):
@@ -159,11 +165,13 @@ class _Run:
     def __init__(self, folder, record):
         self.folder, self.record, self.started = folder, record, False
         self.path, self.weights = folder / "run.json", folder / "model.safetensors"
-        self.before = json.loads(self.path.read_text()) if self.path.is_file() else {}
+        self.before = read_record(self.path) if self.path.exists() else {}
         if self.before:
             same = "network data images held_out shrink start_from teacher seed".split()
             # An older record may lack some; that is the same as empty.
             same = [name for name in same if name in self.before or record[name]]
+            hashes = "held_out_pictures start_from_sha256 teacher_sha256".split()
+            same += [name for name in hashes if name in self.before]
             check_same(
                 folder, *({name: r.get(name) for name in same} for r in (self.before, record))
             )
@@ -172,6 +180,8 @@ class _Run:
         """Write the record, after the first step: a training that is refused writes nothing."""
         if self.started:
             return
+        if (read_record(self.path) if self.path.exists() else {}) != self.before:
+            raise ValueError(f"{self.path} was written meanwhile by another training: call again")
         self.started, source = True, self.record["start_from"]
         if source and not self.before:
             _copy_origin(weights_file(source), self.folder / "start")
@@ -197,6 +207,28 @@ class _Run:
     def write(self):
         with atomic_write(self.path) as partial:
             partial.write_text(json.dumps(self.record, indent=2) + "\n")
+
+
+def read_record(path: Path) -> dict:
+    """Read a run.json; ValueError if it is damaged."""
+    try:
+        record, error = json.loads(path.read_text()), "it is no record of a training"
+    except ValueError as reason:
+        record, error = None, reason
+    if not isinstance(record, dict) or "network" not in record:
+        raise ValueError(
+            f"{path} is damaged: {error}. Restore it; without it, a training goes on too, and is "
+            "compared only with its checkpoint"
+        )
+    return record
+
+
+def _sha256(network):
+    """Return the SHA-256 of a network's file, which another may have replaced; None for None."""
+    if network is None:
+        return None
+    with open(weights_file(network), "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _device(wanted):

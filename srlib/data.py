@@ -1,6 +1,7 @@
 """Load images, make pairs of low and high resolution, and draw patches of them."""
 
 import functools
+import hashlib
 import itertools
 import math
 import os
@@ -21,6 +22,7 @@ __all__ = [
     "Pair",
     "PatchSampler",
     "add_shrunk",
+    "content_hash",
     "image_files",
     "image_readers",
     "load_images",
@@ -202,6 +204,16 @@ def make_pairs(images: dict[str, np.ndarray], scale: int) -> list[Pair]:
     return pairs
 
 
+def content_hash(pairs: list[Pair]) -> str:
+    """Return 16 hexadecimal digits that stand for the images of pairs, whatever their names are."""
+    digest = hashlib.sha256()
+    for _, *images in pairs:
+        for image in images:
+            digest.update(f"{image.shape}".encode())
+            digest.update(np.ascontiguousarray(image))
+    return digest.hexdigest()[:16]
+
+
 class PatchSampler:
     """Draw batches of aligned random patches from images that stay on the device.
 
@@ -225,6 +237,11 @@ class PatchSampler:
         The same seed gives the same patches on every device.
     device : str or torch.device
         Where the images are kept and the patches made.
+
+    Attributes
+    ----------
+    content : str
+        The `content_hash` of the pairs, by which a training knows them again.
     """
 
     def __init__(
@@ -256,7 +273,8 @@ class PatchSampler:
                 )
         self.scale, self.batch_size, self.augment = scale, batch_size, augment
         self.lr_patch_size, self.device = lr_patch_size, torch.device(device)
-        self.permute_colours = permute_colours
+        self.permute_colours, self.seed = permute_colours, seed
+        self.content = content_hash(pairs)
         self._generator = torch.Generator().manual_seed(seed)
         self._pixels = [_pack([pair[k] for pair in pairs]).to(device) for k in (1, 2)]  # LR, HR
         self.hr_pixels = len(self._pixels[1])

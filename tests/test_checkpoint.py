@@ -14,6 +14,7 @@ import torch
 from forks import PHASES, in_a_fork, kill_in
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save as save_tensors
 
 from srlib.training import checkpoint
 from srlib.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
@@ -120,9 +121,10 @@ def two_checkpoints(folder):
 
 
 def the_one_before_is_used(folder, broken):
-    with pytest.warns(UserWarning, match="the one before it is used") as warned:
+    with pytest.warns(UserWarning, match="torn, .*; that of step 1 is used") as warned:
         loaded = load_checkpoint(folder)
-    assert len(warned) == 1 and str(broken) in str(warned[0].message)
+    assert len(warned) == 1 and f"{folder}: " in str(warned[0].message)
+    assert broken.name in str(warned[0].message)
     return loaded.step == 1 and same(loaded.state, {"weights": torch.arange(3.0), "step": 1})
 
 
@@ -193,6 +195,66 @@ def test_a_foreign_file_is_named_and_neither_used_nor_deleted_with_the_good_ones
         assert (tmp_path / name).read_bytes() == content
 
 
+def test_one_that_was_renamed_to_another_step_is_refused_and_stays(tmp_path):
+    path = two_checkpoints(tmp_path)
+    renamed = path.with_name(path.name.replace("000000002", "000000009"))
+    path.rename(renamed)
+    with pytest.raises(ValueError, match="it holds step 2, not 9; give it back its name") as caught:
+        load_checkpoint(tmp_path)
+    assert str(renamed) in str(caught.value) and path.name in str(caught.value)
+    renamed.rename(path)
+    assert load_checkpoint(tmp_path).step == 2
+
+
+def test_one_that_does_not_tell_its_step_yet_is_loaded(tmp_path, monkeypatch):
+    """As they were before: the name alone had the step."""
+
+    def without_step(tensors, metadata):
+        return save_tensors(tensors, metadata={"state": metadata["state"]})
+
+    monkeypatch.setattr(checkpoint, "save_tensors", without_step)
+    path = save_checkpoint(tmp_path, 7, {"weights": torch.ones(2)})
+    assert b'"step"' not in path.read_bytes()
+    loaded = load_checkpoint(tmp_path)
+    assert loaded.step == 7 and torch.equal(loaded.state["weights"], torch.ones(2))
+
+
+def test_one_that_cannot_be_read_now_is_named_and_never_deleted(tmp_path, monkeypatch):
+    """A network folder that is away for a moment is not a torn file."""
+    path = two_checkpoints(tmp_path)
+    read = Path.read_bytes
+
+    def unreadable(self):
+        if self == path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(self)
+
+    monkeypatch.setattr(Path, "read_bytes", unreadable)
+    with pytest.raises(CheckpointError, match=f"{path.name} cannot be read: .*output error"):
+        load_checkpoint(tmp_path)
+    save_checkpoint(tmp_path, 3, {})
+    assert path.exists() and len(files(tmp_path)) == 3
+
+
+def test_a_folder_that_may_not_be_read_is_not_an_empty_one(tmp_path, monkeypatch):
+    two_checkpoints(tmp_path)
+
+    def forbidden(folder):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+
+    monkeypatch.setattr(checkpoint.os, "listdir", forbidden)
+    monkeypatch.setattr(checkpoint.os, "scandir", forbidden)
+    with pytest.raises(OSError, match=f"Permission denied: '{tmp_path}'"):
+        load_checkpoint(tmp_path)
+
+
+def test_a_folder_with_the_name_of_a_checkpoint_does_not_end_a_training(tmp_path):
+    path = two_checkpoints(tmp_path)
+    _become_a_folder(path)
+    save_checkpoint(tmp_path, 3, {})
+    assert path.is_dir()
+
+
 def test_other_files_do_not_matter(tmp_path):
     two_checkpoints(tmp_path)
     (tmp_path / "notes.txt").write_text("mine")
@@ -207,9 +269,10 @@ def test_broken_ones_never_push_out_whole_ones(tmp_path):
         save_checkpoint(tmp_path, step, {"step": step}, keep=3)
     for name in files(tmp_path)[1:]:
         (tmp_path / name).write_bytes(b"torn")
+    broken = ", ".join(reversed(files(tmp_path)[1:]))
     with pytest.warns(UserWarning) as warned:
         assert load_checkpoint(tmp_path).step == 50
-    assert len(warned) == 2
+    assert len(warned) == 1 and f"{broken}; that of step 50 is used" in str(warned[0].message)
     save_checkpoint(tmp_path, 60, {"step": 60})
     assert [name[:14] for name in files(tmp_path)] == ["step-000000050", "step-000000060"]
     assert load_checkpoint(tmp_path).step == 60
@@ -221,7 +284,9 @@ def test_where_all_are_broken_there_is_none(tmp_path):
         (tmp_path / name).write_bytes(b"")
     with pytest.warns(UserWarning) as warned:
         assert load_checkpoint(tmp_path) is None
-    assert len(warned) == 2
+    (message,) = (str(warning.message) for warning in warned)
+    assert all(name in message for name in files(tmp_path))
+    assert message.endswith("; nothing is left to go on from")
 
 
 def test_what_a_killed_process_left_is_removed(tmp_path):

@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 
 from srlib import _train_command as train_command
 from srlib import models
+from srlib.__main__ import main
 from srlib._train_command import add_parser
 from srlib.assets import sample_names
 from srlib.evaluation import upscale
@@ -25,6 +26,7 @@ from srlib.models import create_model, load_pretrained, save_network
 from srlib.training import TrainConfig, recipes
 from srlib.training.checkpoint import load_checkpoint
 from srlib.training.recipes import PROFILES
+from srlib.training.run_log import RunLog
 
 TINY = "--profile ci --scale 2 --steps 6 --progress false"
 
@@ -242,6 +244,129 @@ def test_the_folder_of_another_training_is_refused(tiny, changed, message):
     with pytest.raises(ValueError, match=f"holds another training.*{message}.*choose another"):
         tiny(changed)
     assert before == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+
+
+def same_files(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "letter, message",
+    [("a", "pictures: '[0-9a-f]{16}' there, '[0-9a-f]{16}' now"), ("d", "held_out_pictures: '")],
+)
+def test_other_pictures_of_the_same_names_and_sizes_are_refused(tmp_path, letter, message):
+    images = np.random.default_rng(1).integers(0, 256, (5, 40, 36, 3), dtype=np.uint8)
+    photographs = tmp_path / "photographs"
+    photographs.mkdir()
+    for name, image in zip("abcde", images, strict=True):
+        write_image(photographs / f"{name}.png", image)
+    arguments = (f"{TINY} --holdout 4 --data", photographs, "--out", tmp_path / "out")
+    run(*arguments)
+    before = same_files(tmp_path / "out")
+    write_image(photographs / f"{letter}.png", images[0, ::-1])
+    with pytest.raises(ValueError, match=rf"holds another training \({message}.*choose another"):
+        run(*arguments)
+    assert same_files(tmp_path / "out") == before
+
+
+@pytest.mark.parametrize("option", ["start-from", "teacher"])
+def test_another_network_in_a_file_of_the_same_name_is_refused(tiny, tmp_path, option):
+    source = tmp_path / "source.safetensors"
+    made_by = {"name": "SrResNet", "scale": 2, "channels": 8, "num_blocks": 1}
+    torch.manual_seed(1)
+    save_network(source, create_model(**made_by), **made_by)
+    out = tiny("", "out", f"--{option}", source)
+    before = same_files(out)
+    tiny("", "out", f"--{option}", source)
+    torch.manual_seed(2)
+    save_network(source, create_model(**made_by), **made_by)
+    name = option.replace("-", "_")
+    with pytest.raises(ValueError, match=rf"holds another training \({name}_sha256: '[^;]*\);"):
+        tiny("", "out", f"--{option}", source)
+    assert same_files(out) == before
+
+
+def test_a_teacher_whose_pictures_differ_in_rounding_is_the_same(tiny, tmp_path, monkeypatch):
+    """As on another machine, or on a GPU."""
+    source = tmp_path / "source.safetensors"
+    made_by = {"name": "SrResNet", "scale": 2, "channels": 4}
+    save_network(source, create_model(**made_by), **made_by)
+    tiny("--checkpoint-every 2", "out", "--teacher", source)
+    monkeypatch.setattr(recipes, "upscale", lambda *more, **options: upscale(*more, **options) ^ 1)
+    tiny("--checkpoint-every 2", "out", "--teacher", source)
+
+
+def cut(tiny, monkeypatch, out="out", more=""):
+    """Train until something ends it after the fourth of six steps."""
+    train = train_command.train
+
+    def cut_train(*arguments, on_step, **options):
+        def stop(step, model):
+            on_step(step, model)
+            if step == 4:
+                raise InterruptedError
+
+        return train(*arguments, on_step=stop, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+        patch.setattr(train_command, "train", cut_train)
+        tiny(f"--checkpoint-every 2 {more}", out)
+
+
+def test_a_record_of_an_older_version_is_completed(tiny, tmp_path, monkeypatch):
+    cut(tiny, monkeypatch, more="--holdout 2")
+    path = tmp_path / "out" / "run.json"
+    whole = json.loads(path.read_text())
+    new = {"held_out_pictures", "start_from_sha256", "teacher_sha256"}
+    path.write_text(json.dumps({k: v for k, v in whole.items() if k not in new}))
+    tiny("--checkpoint-every 2 --holdout 2")
+    again = json.loads(path.read_text())
+    assert new <= set(again) and all(again[name] == whole[name] for name in new)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"{}", b"7", b"null", b"\xff\xfe\x00"])
+def test_a_damaged_record_is_named_and_nothing_is_lost(tiny, tmp_path, monkeypatch, content):
+    whole = tiny("--checkpoint-every 2", "whole") / "model.safetensors"
+    cut(tiny, monkeypatch)
+    path = tmp_path / "out" / "run.json"
+    path.write_bytes(content)
+    before = same_files(tmp_path / "out")
+    with pytest.raises(ValueError, match=f"{path} is damaged: .*Restore it; without it"):
+        tiny("--checkpoint-every 2")
+    assert same_files(tmp_path / "out") == before
+    path.unlink()
+    out = tiny("--checkpoint-every 2")
+    assert (out / "model.safetensors").read_bytes() == whole.read_bytes()
+    assert "finished" in json.loads(path.read_text())
+
+
+def test_a_folder_in_use_is_refused(tiny, tmp_path):
+    log = RunLog(tmp_path / "out", {})
+    log.read()
+    with pytest.raises(ValueError, match="out is in use: another training is writing to it"):
+        tiny()
+    assert [path.name for path in (tmp_path / "out").iterdir()] == [".lock"]
+    log.close()
+    tiny()
+
+
+def test_a_record_that_another_training_wrote_meanwhile_stays(tmp_path):
+    """Two that start together: the second found no record yet, and the first is over."""
+    record = {"network": {}, "start_from": None}
+    first, second = (train_command._Run(tmp_path, {**record, "seed": seed}) for seed in (1, 2))
+    first.start(1, None)
+    with pytest.raises(ValueError, match="run.json was written meanwhile by another training"):
+        second.start(1, None)
+    assert json.loads((tmp_path / "run.json").read_text())["seed"] == 1
+
+
+def test_a_training_that_diverges_ends_in_a_sentence(photographs, tmp_path, capsys):
+    options = f"train {TINY} --output linear --learning-rate 1e30 --clip-norm none --holdout 2"
+    options += " --optimizer sgd --validate-every 1 --out"
+    code = main([*options.split(), str(tmp_path / "out"), "--data", str(photographs)])
+    said = capsys.readouterr().err
+    assert code == 1 and "error: the loss in step" in said and "a lower learning rate" in said
+    assert "Traceback" not in said
 
 
 def test_start_from_takes_what_fits(tiny, tmp_path, capsys):

@@ -23,7 +23,7 @@ from srlib.models import SrResNet
 from srlib.training import TrainConfig, train
 from srlib.training.checkpoint import load_checkpoint
 from srlib.training.config import schedule
-from srlib.training.run_log import COLUMNS
+from srlib.training.run_log import COLUMNS, RunLog
 from srlib.training.state import TrainingState
 
 
@@ -599,6 +599,29 @@ def test_what_several_processes_cannot_do_is_said():
             train(*small(), quiet(seconds=5))
 
     assert in_processes(2, call) == [0, 0]
+
+
+@pytest.mark.processes
+def test_a_folder_that_cannot_be_used_is_refused_in_all_processes(tmp_path):
+    """Only the first looks at it; the others do not wait for it for ever."""
+    (tmp_path / "file").write_text("")
+    used, other = tmp_path / "used", tmp_path / "other"
+    train(*small(batch_size=16), quiet(steps=2), folder=other)
+    log = RunLog(used, {})
+    log.read()
+
+    def call(rank):
+        for folder, message in (
+            (used, "used is in use: another training is writing to it"),
+            (other, "other holds another training .steps: 2 there, 5 now"),
+            (tmp_path / "file", "file cannot take a training"),
+        ):
+            with pytest.raises((ValueError, OSError), match=message):
+                train(*small(batch_size=8), quiet(steps=5), folder=folder)
+
+    assert in_processes(2, call) == [0, 0]
+    log.close()
+    assert list(used.iterdir()) == []
 
 
 def test_the_bar_tells_decibels_and_speed(capsys):

@@ -1,6 +1,8 @@
 """The network of a training that has not ended: tools/weights_so_far.py."""
 
 import json
+import runpy
+import sys
 
 import pytest
 import torch
@@ -47,3 +49,14 @@ def test_the_weights_are_those_of_the_last_checkpoint(tmp_path, monkeypatch, dec
 def test_a_folder_without_a_checkpoint_is_named(tmp_path):
     with pytest.raises(SystemExit, match="holds no checkpoint"):
         weights_so_far.main(tmp_path)
+
+
+def test_a_damaged_record_is_named(tmp_path, monkeypatch):
+    options = ["train", "--profile", "ci", "--steps", "2", "--progress", "false"]
+    assert main([*options, "--out", str(tmp_path)]) == 0
+    weights = (tmp_path / "model.safetensors").read_bytes()
+    (tmp_path / "run.json").write_text("[]")
+    monkeypatch.setattr(sys, "argv", ["weights_so_far.py", str(tmp_path)])
+    with pytest.raises(SystemExit, match="error: .*run.json is damaged"):
+        runpy.run_path(weights_so_far.__file__, run_name="__main__")
+    assert (tmp_path / "model.safetensors").read_bytes() == weights

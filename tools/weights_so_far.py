@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from srlib._atomic import atomic_write
+from srlib._train_command import read_record
 from srlib.models import create_model, save_network
 from srlib.training.checkpoint import load_checkpoint
 
@@ -21,7 +22,7 @@ def main(run_folder: Path):
     checkpoint = load_checkpoint(run_folder / "checkpoints")
     if checkpoint is None:
         sys.exit(f"{run_folder} holds no checkpoint")
-    run = json.loads((run_folder / "run.json").read_text())
+    run = read_record(run_folder / "run.json")
     weights, prefix = checkpoint.state["model"], ""
     if "ema" in checkpoint.state:
         weights, prefix = checkpoint.state["ema"], "module."
@@ -35,4 +36,7 @@ def main(run_folder: Path):
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    try:
+        main(Path(sys.argv[1]))
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")

@@ -6,7 +6,6 @@ import math
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict
 
 import pandas as pd
 import torch
@@ -18,16 +17,12 @@ from tqdm.auto import tqdm
 
 from srlib.data import PatchSampler
 from srlib.training.config import LOSSES, TrainConfig, charbonnier, schedule
+from srlib.training.identity import describe
 from srlib.training.muon import Muon
 from srlib.training.run_log import RunLog
-from srlib.training.state import Meter, StopRequest, TrainingState, join_processes
+from srlib.training.state import Meter, StopRequest, TrainingState, in_main_process, join_processes
 
 __all__ = ["LOSSES", "TrainConfig", "charbonnier", "schedule", "train"]
-
-# Settings that may differ on resume: logging and speed, never the result.
-_MAY_CHANGE_ON_RESUME = set(
-    "compile log_every validate_every checkpoint_every tensorboard progress".split()
-)
 
 
 def train(
@@ -58,7 +53,9 @@ def train(
     loss : callable
         Takes prediction and target, both float32 (N, 3, H, W) in 0..1; returns a scalar.
     folder : path, optional
-        For checkpoints, ``log.csv`` and ``config.json``; ValueError if it holds another training.
+        For checkpoints, ``log.csv`` and ``config.json``. The training in it goes on only with the
+        same settings, pictures, seed of the sampler, options of the network and loss, which is
+        known by its name. ValueError where something differs, or another training is using it.
     validate : callable, optional
         Takes the network, returns a PSNR in dB on images that are not trained on.
     on_step : callable, optional
@@ -79,7 +76,8 @@ def train(
     FloatingPointError
         If the loss is not finite; the model then has the last weights that were seen to be good.
     srlib.training.checkpoint.CheckpointError
-        If the disk is full; the model in memory is usable, and so is the last checkpoint.
+        If the folder cannot be written, because the disk is full for instance; the model in memory
+        is usable, and so is the last checkpoint.
     """
     device = sampler.device
     join_processes(device)
@@ -103,34 +101,39 @@ def train(
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
     meter = Meter(sampler.batch_size * processes, accelerator, device)
 
-    # resume
     parts = {"model": model, "optimizer": optimizer, "sampler": sampler, "meter": meter}
     parts |= {"scaler": scaler} if scaler.is_enabled() else {}
     parts |= {"ema": ema} if ema else {}
     state = TrainingState(accelerator, parts, may_overflow=scaler.is_enabled())
-    fingerprint = _fingerprint(model, sampler, config, loss, processes)
-    log = RunLog(folder if rank == 0 else None, fingerprint, tensorboard=config.tensorboard)
-    step, seconds = state.restore(log.checkpoint)
-    saved = step
+    description = describe(model, sampler, config, loss, processes) if folder is not None else {}
+    log = RunLog(folder if rank == 0 else None, description, tensorboard=config.tensorboard)
+    with contextlib.ExitStack() as stack:
+        # resume
+        stack.enter_context(contextlib.closing(log))
+        in_main_process(accelerator, log.read)
+        step, seconds = state.restore(log.checkpoint)
+        saved = step
+        done = step / config.steps if config.steps else seconds / config.seconds  # 0..1
+        if done < 1:  # a finished one stays as it is
+            in_main_process(accelerator, log.open)
 
-    # several processes, compiler
-    network = accelerator.prepare(model)
-    if config.compile != "no":
-        network = torch.compile(network, mode=config.compile)
-        _warm_up(network, model, sampler, loss, precision)
+        # several processes, compiler
+        network = accelerator.prepare(model)
+        if config.compile != "no" and done < 1:
+            network = torch.compile(network, mode=config.compile)
+            _warm_up(network, model, sampler, loss, precision)
 
-    bar = tqdm(
-        desc="train",
-        total=config.steps or config.seconds,
-        initial=step if config.steps else round(seconds, 1),
-        unit="step" if config.steps else "s",
-        disable=not config.progress or rank > 0,
-    )
-    validation = ""  # the last one, for the bar
-    done = step / config.steps if config.steps else seconds / config.seconds  # 0..1
-    start = time.perf_counter() - seconds
-    with StopRequest(accelerator) as stop, contextlib.closing(log), bar:
-        log.open()
+        bar = tqdm(
+            desc="train",
+            total=config.steps or config.seconds,
+            initial=step if config.steps else round(seconds, 1),
+            unit="step" if config.steps else "s",
+            disable=not config.progress or rank > 0,
+        )
+        stop = stack.enter_context(StopRequest(accelerator))
+        stack.enter_context(bar)
+        validation = ""  # the last one, for the bar
+        start = time.perf_counter() - seconds
         while done < 1 and not stop.agreed(device.type == "cpu" or step % config.log_every == 0):
             # set the learning rate
             learning_rate = config.learning_rate * schedule(config.schedule, done, config.warmup)
@@ -230,24 +233,6 @@ def _warm_up(network, model, sampler, loss, precision):
             loss(sr.float(), torch.zeros_like(sr, dtype=torch.float32)).backward()
             model.zero_grad(set_to_none=True)
     model.load_state_dict(before)
-
-
-def _fingerprint(model, sampler, config, loss, processes):
-    """Name all that the result depends on: a training is resumed only where it is the same."""
-    settings = {k: v for k, v in asdict(config).items() if k not in _MAY_CHANGE_ON_RESUME}
-    return {
-        "network": type(model).__name__,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        "loss": getattr(loss, "__name__", type(loss).__name__),
-        "scale": sampler.scale,
-        "hr_pixels": sampler.hr_pixels,
-        "lr_patch_size": sampler.lr_patch_size,
-        "batch_size": sampler.batch_size * processes,
-        "augment": sampler.augment,
-        # Only where it is on: samplers of one's own, and older checkpoints, do not have it.
-        **({"permute_colours": True} if getattr(sampler, "permute_colours", False) else {}),
-        **settings,
-    }
 
 
 def _due(step, every):

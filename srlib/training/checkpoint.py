@@ -1,5 +1,7 @@
 """Checkpoints: written whole or not at all, verified when they are read."""
 
+import contextlib
+import fnmatch
 import hashlib
 import json
 import os
@@ -17,11 +19,12 @@ from srlib._atomic import atomic_write
 
 __all__ = ["Checkpoint", "CheckpointError", "load_checkpoint", "save_checkpoint"]
 
+_PATTERN = "step-*.safetensors"
 _NAME = re.compile(r"step-(\d{9,})-([0-9a-f]{16})\.safetensors")
 
 
 class CheckpointError(OSError):
-    """A checkpoint or log cannot be written. The checkpoints before it are still whole."""
+    """A checkpoint or log cannot be written or read. The checkpoints before it are still whole."""
 
 
 class Checkpoint(NamedTuple):
@@ -42,7 +45,8 @@ def save_checkpoint(
     for anything else. Tuples come back as lists. CheckpointError if it cannot be written.
     """
     folder, tensors = Path(folder), {}
-    data = save_tensors(tensors, metadata={"state": json.dumps(_take_out(state, tensors))})
+    metadata = {"state": json.dumps(_take_out(state, tensors)), "step": str(step)}
+    data = save_tensors(tensors, metadata=metadata)
     path = folder / f"step-{step:09d}-{_digest(data)}.safetensors"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -60,43 +64,64 @@ def save_checkpoint(
     for old in _newest_first(folder):
         if old == path or not _NAME.fullmatch(old.name):
             continue
-        if kept < keep and _read(old) is not None:
-            kept += 1
-        else:
-            old.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # what cannot be read or deleted stays
+            if kept < keep and _read(old) is not None:
+                kept += 1
+            else:
+                old.unlink(missing_ok=True)
     return path
 
 
 def load_checkpoint(folder: str | os.PathLike) -> Checkpoint | None:
-    """Read the newest checkpoint that is whole, or None; warn of each newer one that is not."""
+    """Read the newest checkpoint that is whole, or None; warn of newer ones that are not.
+
+    CheckpointError if one cannot be read, ValueError if its name has another step than it holds.
+    """
+    found, broken = None, []
     for path in _newest_first(Path(folder)):
         data = _read(path)
         if data is None:
-            warnings.warn(
-                f"{path} is torn, was altered or is no checkpoint; the one before it is used, "
-                "or none if there is none",
-                stacklevel=2,
-            )
+            broken.append(path.name)
             continue
         length = int.from_bytes(data[:8], "little")  # of the header, see the safetensors format
-        text = json.loads(data[8 : 8 + length])["__metadata__"]["state"]
+        metadata = json.loads(data[8 : 8 + length])["__metadata__"]
         step = int(_NAME.fullmatch(path.name)[1])
-        return Checkpoint(step, _put_back(json.loads(text), load_tensors(data)), path)
-    return None
+        held = int(metadata.get("step", step))  # older checkpoints do not have it
+        if held != step:
+            raise ValueError(
+                f"{path} was renamed: it holds step {held}, not {step}; give it back its name, "
+                f"step-{held:09d}-{_digest(data)}.safetensors, or move it out of the folder"
+            )
+        state = _put_back(json.loads(metadata["state"]), load_tensors(data))
+        found = Checkpoint(step, state, path)
+        break
+    if broken:
+        instead = f"that of step {found.step} is used" if found else "nothing is left to go on from"
+        warnings.warn(
+            f"{folder}: torn, altered or no checkpoint: {', '.join(broken)}; {instead}",
+            stacklevel=2,
+        )
+    return found
 
 
 def _newest_first(folder):
-    return sorted(folder.glob("step-*.safetensors"), reverse=True)
+    try:
+        names = os.listdir(folder)  # unlike glob, it does not take a forbidden folder for empty
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return sorted((folder / name for name in fnmatch.filter(names, _PATTERN)), reverse=True)
 
 
 def _read(path):
     """Return the bytes of a file, or None where they do not have the SHA-256 of its name."""
     name = _NAME.fullmatch(path.name)
+    if not name or not path.is_file():
+        return None
     try:
         data = path.read_bytes()
-    except OSError:
-        return None
-    return data if name and _digest(data) == name[2] else None
+    except OSError as error:  # it may be whole, and readable tomorrow
+        raise CheckpointError(f"{path} cannot be read: {error}") from error
+    return data if _digest(data) == name[2] else None
 
 
 def _digest(data):

@@ -5,6 +5,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 import torch
 from accelerate import Accelerator, PartialState
@@ -12,7 +13,7 @@ from accelerate.utils import broadcast_object_list
 
 from srlib.training.checkpoint import Checkpoint
 
-__all__ = ["Meter", "StopRequest", "TrainingState", "join_processes"]
+__all__ = ["Meter", "StopRequest", "TrainingState", "in_main_process", "join_processes"]
 
 
 def join_processes(device: torch.device) -> PartialState:
@@ -29,6 +30,20 @@ def join_processes(device: torch.device) -> PartialState:
             f"{state.num_processes}; make no Accelerator or PartialState before the training"
         )
     return state
+
+
+def in_main_process(accelerator: Accelerator, call: Callable[[], None]) -> None:
+    """Call it in the main process only; what it raises there is raised in all processes."""
+    errors: list[Exception | None] = [None]
+    if accelerator.is_main_process:
+        try:
+            call()
+        except (OSError, ValueError) as error:
+            errors = [error]
+    if accelerator.num_processes > 1:
+        broadcast_object_list(errors)
+    if errors[0] is not None:
+        raise errors[0]
 
 
 class Meter:
