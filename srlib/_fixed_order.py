@@ -49,11 +49,11 @@ def _transposed(
     kernel = F.pad(weight, (0, columns * s - width, 0, rows * s - height))
     kernel = kernel.reshape(*weight.shape[:2], rows, s, columns, s)
     kernel = kernel.flip(2, 4).permute(1, 3, 5, 0, 2, 4)  # (out, s, s, in, rows, columns)
+    # Padded here, not by the convolution, whose order then may depend on the size after all.
     phases = F.conv2d(
-        input,
+        F.pad(input, (columns - 1, columns - 1, rows - 1, rows - 1)),
         kernel.reshape(-1, weight.shape[0], rows, columns),
         None if bias is None else bias.repeat_interleave(s * s),
-        padding=(rows - 1, columns - 1),
     )  # (N, out * s * s, H + rows - 1, W + columns - 1)
     output = F.pixel_shuffle(phases, s)
     return output.narrow(2, margins[0], size[0]).narrow(3, margins[1], size[1])

@@ -7,13 +7,12 @@ from hypothesis import strategies as st
 from torch import nn
 
 from srlib import evaluation
-from srlib.assets import sample_image
 from srlib.data import Pair, make_pairs
 from srlib.evaluation import evaluate, published_results, upscale, upscale_bands
 from srlib.image import to_float, to_uint8
 from srlib.measuring import activation_bytes, receptive_field
 from srlib.metrics import EvalProtocol, score
-from srlib.models import create_model, load_pretrained
+from srlib.models import create_model
 from srlib.resample import imresize
 
 RANDOM = np.random.default_rng(0)

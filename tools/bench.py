@@ -69,6 +69,49 @@ def bench_resize():
     print(f"ratio {ours / pillow:.2f} (aim: at most 3)")
 
 
+def bench_upscale(sizes=((300, 400), (60, 2048), (900, 1200)), rounds=5):
+    """Enlarge with `upscale` and with the plain network on the whole picture, in turns.
+
+    Each number is the best of the rounds over the plain network's best.
+    """
+    random = np.random.default_rng(0)
+    for name, (height, width) in itertools.product(("srresnet_small_x4", "srresnet_x4"), sizes):
+        network = load_pretrained(name)
+        image = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        half = copy.deepcopy(network).to(torch.bfloat16)
+
+        def plain(network=network, image=image):
+            with torch.inference_mode():
+                return to_uint8(network(to_float(image)))
+
+        session = onnx_session(network, image)
+        ways = {
+            "plain": plain,
+            "upscale": lambda: upscale(network, image),  # noqa: B023
+            "in tiles of 256": lambda: upscale(network, image, tile=256),  # noqa: B023
+            "bfloat16": lambda: upscale(half, image),  # noqa: B023
+            "ONNX Runtime": session,
+        }
+        best = dict.fromkeys(ways, math.inf)
+        for _, (way, run) in itertools.product(range(rounds), ways.items()):
+            start = time.perf_counter()
+            run()
+            best[way] = min(best[way], time.perf_counter() - start)
+        ratios = ", ".join(f"{way} {best[way] / best['plain']:.2f}" for way in list(ways)[1:])
+        print(f"{name}, {height} x {width}: plain {best['plain']:.2f} s; times that: {ratios}")
+
+
+def onnx_session(network, image):
+    """Return a function that enlarges an image with the network in ONNX Runtime."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = export_onnx(network, Path(folder, "network.onnx"))
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        session = onnxruntime.InferenceSession(path, options)
+    lr = to_float(image).contiguous().numpy()
+    return lambda: to_uint8(torch.from_numpy(session.run(None, {"lr": lr})[0]))
+
+
 class PngPatches(Dataset):
     """The usual way: decode a photograph's two PNG files, cut one patch out of each."""
 
