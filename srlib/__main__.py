@@ -122,6 +122,12 @@ def _parser():
         choices=[suffix[1:] for suffix in SAVE_OPTIONS],
         help="of a folder's results (default: that of each file if it can be written, else png)",
     )
+    enlarge.add_argument(
+        "--half",
+        action="store_true",
+        help="half precision: up to twice as fast where the processor or GPU has it; a tenth of "
+        "the samples differ, by up to 3 levels of 255",
+    )
     score = add_command(_evaluate, "evaluate", "score a method on a benchmark")
     score.add_argument(
         "--data",
@@ -137,7 +143,7 @@ def _parser():
         help="how grey files count; papers differ (default: as_rgb)",
     )
     score.add_argument("--csv", type=Path, help="also write the table to this file")
-    score.set_defaults(tile=None)
+    score.set_defaults(tile=None, half=False)
     for command in (enlarge, score):
         command.add_argument(
             "--method",
@@ -208,14 +214,8 @@ def _method(options):
     if options.scale not in (None, network.scale):
         raise ValueError(f"{name} enlarges by {network.scale}, got --scale {scale:g}")
     network.to("cuda" if torch.cuda.is_available() else "cpu")
-    tile, ensemble = options.tile, options.ensemble
-    return (
-        name,
-        lambda pixels, bar: upscale_bands(
-            network, pixels, tile=tile, ensemble=ensemble, progress=bar
-        ),
-        network.scale,
-    )
+    settings = {key: getattr(options, key) for key in ("tile", "ensemble", "half")}
+    return name, lambda x, bar: upscale_bands(network, x, progress=bar, **settings), network.scale
 
 
 def _upscale(options) -> int:

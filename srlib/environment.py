@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["active_profile", "by_profile", "hardware", "memory", "nvidia_gpu"]
+__all__ = ["active_profile", "by_profile", "cpu_has_bfloat16", "hardware", "memory", "nvidia_gpu"]
 
 _PROFILES = ("ci", "cpu", "gpu")
 _OWN_CGROUPS, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
@@ -28,6 +28,14 @@ def active_profile() -> str:
 def by_profile(*, ci, cpu, gpu):
     """Return the value for the `active_profile`."""
     return {"ci": ci, "cpu": cpu, "gpu": gpu}[active_profile()]
+
+
+def cpu_has_bfloat16() -> bool:
+    """Tell whether the processor has instructions for bfloat16; without them it is slower."""
+    import torch
+
+    # torch.cpu.get_capabilities() is public, and missing before torch 2.11.
+    return torch.cpu._is_avx512_bf16_supported()
 
 
 def hardware() -> dict[str, str]:

@@ -16,6 +16,7 @@ from srlib import assets
 from srlib._arguments import check_count
 from srlib._fixed_order import FixedOrder
 from srlib.data import Pair
+from srlib.environment import cpu_has_bfloat16
 from srlib.image import check_image
 from srlib.measuring import activation_bytes, receptive_field
 from srlib.metrics import EvalProtocol, score
@@ -39,6 +40,7 @@ def upscale(
     *,
     tile: int | None = None,
     ensemble: bool = False,
+    half: bool = False,
     progress: bool = False,
 ) -> np.ndarray:
     """Enlarge an image with a network, in evaluation mode, on the device of its weights.
@@ -58,6 +60,10 @@ def upscale(
     ensemble : bool
         Self-ensemble: the mean of the outputs, before rounding, for the image rotated and flipped
         in all 8 ways, at 8 times the work. Say so beside a score that is made with it.
+    half : bool
+        Convolve in half precision, bfloat16 on a CPU and float16 on a GPU: up to twice as fast. On
+        photographs a tenth of the samples differ, by up to 3 levels. Warns if the processor has no
+        instructions for it and so is slower.
     progress : bool
         Show a progress bar if there are several tiles.
 
@@ -80,7 +86,7 @@ def upscale(
     for single image super-resolution", CVPR Workshops, 2017, for networks.
     """
     check_image(image)
-    bands = upscale_bands(model, image, tile=tile, ensemble=ensemble, progress=progress)
+    bands = upscale_bands(model, image, tile=tile, ensemble=ensemble, half=half, progress=progress)
     result, top = None, 0
     for band in bands:
         if result is None:
@@ -97,6 +103,7 @@ def upscale_bands(
     *,
     tile: int | None = None,
     ensemble: bool = False,
+    half: bool = False,
     progress: bool | tqdm = False,
 ) -> Iterator[np.ndarray]:
     """Enlarge an image band by band, so that a result of any size can be written as it is made.
@@ -105,7 +112,7 @@ def upscale_bands(
     ----------
     image : ndarray
         uint8 or uint16, shape (H, W, 3), or (H, W, 1) for grey.
-    model, tile, ensemble
+    model, tile, ensemble, half
         As for `upscale`.
     progress : bool or tqdm
         As for `upscale`; a bar of the caller's is moved on by 1 in all.
@@ -122,6 +129,8 @@ def upscale_bands(
         )
     if tile is not None:
         check_count("tile", tile)
+    if half and not next(model.parameters()).is_cuda and not cpu_has_bfloat16():
+        warnings.warn("this processor has no bfloat16: half precision is slower", stacklevel=2)
     turns = _TURNS if ensemble else _TURNS[:1]
     was_training = model.training
     model.eval()
@@ -137,7 +146,7 @@ def upscale_bands(
             for row in rows:
                 band = None
                 for column in columns:
-                    sr = _run(model, image, (row, column), turns, radius, grid)[0]
+                    sr = _run(model, image, (row, column), turns, radius, grid, half)[0]
                     if band is None:
                         scale = sr.shape[1] // (row[1] - row[0])
                         shape = sr.shape[1], scale * image.shape[1], image.shape[2]
@@ -194,13 +203,13 @@ def _best_tile(height, width, radius, most):
     return best[1:]
 
 
-def _run(model, image, spans, turns, radius=0, grid=1):
+def _run(model, image, spans, turns, radius=0, grid=1, half=False):
     """Mean of a network's outputs over turned images, (1, 3, s*H, s*W), for a box of the image.
 
     `spans` are the (start, stop) of the box's rows and of its columns.
     """
     parameter = next(model.parameters())
-    total = 0
+    total = None
     for transpose, *flips in turns:
         turned, box = (image.swapaxes(0, 1), spans[::-1]) if transpose else (image, spans)
         turned = turned[tuple(slice(None, None, -1 if flip else None) for flip in flips)]
@@ -219,7 +228,12 @@ def _run(model, image, spans, turns, radius=0, grid=1):
         lr.copy_(torch.from_numpy(part.astype(np.float32))).div_(np.iinfo(image.dtype).max)
         lr = lr.to(parameter.device, parameter.dtype)
         try:
-            with torch.inference_mode(), FixedOrder():
+            half_type = torch.float16 if lr.is_cuda else torch.bfloat16
+            with (
+                torch.inference_mode(),
+                torch.autocast(lr.device.type, half_type, enabled=half),
+                FixedOrder(),
+            ):
                 sr = model(lr).float().cpu()
         except RuntimeError as error:
             if "allocate" not in str(error):  # torch's way to say it, on a CPU and on a GPU
@@ -232,9 +246,11 @@ def _run(model, image, spans, turns, radius=0, grid=1):
         for dim, (start, stop), (first, last) in zip((-2, -1), box, windows, strict=True):
             margin = scale * (start - first)
             sr = sr.narrow(dim, margin, sr.shape[dim] - margin - scale * (last - stop))
-        sr = sr.flip([dim for dim, flip in zip((-2, -1), flips, strict=True) if flip])
-        total = total + (sr.mT if transpose else sr)
-    return total / len(turns)
+        if flipped := [dim for dim, flip in zip((-2, -1), flips, strict=True) if flip]:
+            sr = sr.flip(flipped)
+        sr = sr.mT if transpose else sr
+        total = sr if total is None else total + sr
+    return total if len(turns) == 1 else total / len(turns)
 
 
 def _to_levels(sr, image):

@@ -1,3 +1,5 @@
+import contextlib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,12 +9,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from srlib import evaluation
+from srlib.assets import sample_image
 from srlib.data import Pair, make_pairs
 from srlib.evaluation import evaluate, published_results, upscale, upscale_bands
 from srlib.image import to_float, to_uint8
 from srlib.measuring import activation_bytes, receptive_field
 from srlib.metrics import EvalProtocol, score
-from srlib.models import create_model
+from srlib.models import create_model, load_pretrained
 from srlib.resample import imresize
 
 RANDOM = np.random.default_rng(0)
@@ -308,6 +311,17 @@ def test_bands_are_the_rows_of_the_picture(tile):
     next(bands)
     bands.close()  # whoever stops in the middle leaves the network as it was
     assert network.training and not torch.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_half_precision_differs_little_and_is_said_to_be_slow(has, monkeypatch):
+    monkeypatch.setattr(evaluation, "cpu_has_bfloat16", lambda: has)
+    network, image = load_pretrained("srresnet_small_x4"), sample_image("coffee")[100:160, 100:190]
+    exact = upscale(network, image)
+    with contextlib.nullcontext() if has else pytest.warns(UserWarning, match="slower"):
+        half = upscale(network, image, half=True)
+    difference = np.abs(exact.astype(int) - half)
+    assert 0 < difference.mean() < 0.2 and difference.max() <= 5
 
 
 def test_an_image_within_one_tile_goes_through_as_it_is():

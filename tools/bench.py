@@ -3,7 +3,10 @@
 Times on a shared machine scatter, so that each is a median, and what can be a ratio is one.
 """
 
+import functools
+import itertools
 import json
+import math
 import os
 import statistics
 import sys
@@ -25,11 +28,12 @@ from torch.utils.data import DataLoader, Dataset, RandomSampler
 from srlib.assets import is_cached
 from srlib.data import PatchSampler, load_images, make_pairs
 from srlib.environment import hardware
-from srlib.evaluation import evaluate
+from srlib.evaluation import evaluate, upscale
 from srlib.exercises import get_exercise, list_exercises
 from srlib.exercises.grading import grade
-from srlib.image import write_image
-from srlib.models import SrResNet
+from srlib.image import to_float, to_uint8, write_image
+from srlib.models import SrResNet, load_pretrained
+from srlib.onnx_files import OnnxNetwork, export_onnx
 from srlib.resample import imresize
 from srlib.training import TrainConfig, train
 from srlib.training.recipes import PROFILES
@@ -78,38 +82,23 @@ def bench_upscale(sizes=((300, 400), (60, 2048), (900, 1200)), rounds=5):
     for name, (height, width) in itertools.product(("srresnet_small_x4", "srresnet_x4"), sizes):
         network = load_pretrained(name)
         image = random.integers(0, 256, (height, width, 3), dtype=np.uint8)
-        half = copy.deepcopy(network).to(torch.bfloat16)
-
-        def plain(network=network, image=image):
-            with torch.inference_mode():
-                return to_uint8(network(to_float(image)))
-
-        session = onnx_session(network, image)
+        with tempfile.TemporaryDirectory() as folder:
+            in_onnx = OnnxNetwork(export_onnx(network, Path(folder, "network.onnx")))
         ways = {
-            "plain": plain,
-            "upscale": lambda: upscale(network, image),  # noqa: B023
-            "in tiles of 256": lambda: upscale(network, image, tile=256),  # noqa: B023
-            "bfloat16": lambda: upscale(half, image),  # noqa: B023
-            "ONNX Runtime": session,
+            "plain": lambda network=network, image=image: to_uint8(network(to_float(image))),
+            "upscale": functools.partial(upscale, network, image),
+            "in tiles of 256": functools.partial(upscale, network, image, tile=256),
+            "in half precision": functools.partial(upscale, network, image, half=True),
+            "in ONNX Runtime": functools.partial(upscale, in_onnx, image),
         }
         best = dict.fromkeys(ways, math.inf)
         for _, (way, run) in itertools.product(range(rounds), ways.items()):
             start = time.perf_counter()
-            run()
+            with torch.inference_mode():
+                run()
             best[way] = min(best[way], time.perf_counter() - start)
         ratios = ", ".join(f"{way} {best[way] / best['plain']:.2f}" for way in list(ways)[1:])
         print(f"{name}, {height} x {width}: plain {best['plain']:.2f} s; times that: {ratios}")
-
-
-def onnx_session(network, image):
-    """Return a function that enlarges an image with the network in ONNX Runtime."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = export_onnx(network, Path(folder, "network.onnx"))
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = torch.get_num_threads()
-        session = onnxruntime.InferenceSession(path, options)
-    lr = to_float(image).contiguous().numpy()
-    return lambda: to_uint8(torch.from_numpy(session.run(None, {"lr": lr})[0]))
 
 
 class PngPatches(Dataset):
@@ -271,6 +260,7 @@ if __name__ == "__main__":
     os.environ.setdefault("SRLIB_PROFILE", "ci")
     benches = {
         "resize": bench_resize,
+        "upscale": bench_upscale,
         "patches": bench_patches,
         "class_minute": bench_class_minute,
         "sliders": bench_sliders,

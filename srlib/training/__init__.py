@@ -16,6 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from srlib.data import PatchSampler
+from srlib.environment import cpu_has_bfloat16
 from srlib.training.config import LOSSES, TrainConfig, charbonnier, schedule
 from srlib.training.identity import describe
 from srlib.training.muon import Muon
@@ -206,8 +207,7 @@ def _precision(name, device):
         fast = (
             torch.cuda.is_bf16_supported(including_emulation=False)
             if device.type == "cuda"
-            # torch.cpu.get_capabilities() is public, and missing before torch 2.11.
-            else device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+            else device.type == "cpu" and cpu_has_bfloat16()
         )
         name = "bf16" if fast else "no"
     return {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
