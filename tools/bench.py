@@ -73,7 +73,7 @@ def bench_resize():
     print(f"ratio {ours / pillow:.2f} (aim: at most 3)")
 
 
-def bench_upscale(sizes=((300, 400), (60, 2048), (900, 1200)), rounds=5):
+def bench_upscale(sizes=((300, 400), (60, 2048), (900, 1200)), rounds=3):
     """Enlarge with `upscale` and with the plain network on the whole picture, in turns.
 
     Each number is the best of the rounds over the plain network's best.
