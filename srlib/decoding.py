@@ -25,6 +25,7 @@ __all__ = [
     "on_white",
     "open_picture",
     "srgb_transform",
+    "to_srgb",
 ]
 
 #: Larger images are refused. It is Pillow's own limit against attacks, 512 MiB as RGB.
@@ -344,6 +345,24 @@ def _cmyk_to_srgb(picture, icc_profile, notes):
             return converted
     notes.append("CMYK is converted without a colour profile, so its colours may differ")
     return picture.convert("RGB")
+
+
+def to_srgb(image: np.ndarray, icc_profile: bytes, notes: list[str]) -> np.ndarray:
+    """Convert an image, uint8 (H, W, 1) or (H, W, 3), by its colour profile to sRGB.
+
+    With a profile that is damaged, which is added to `notes`, or is for another kind of picture, as
+    that of CMYK is, the image comes back as it is.
+    """
+    grey = image.shape[2] == 1
+    if icc_profile[16:20] != (b"GRAY" if grey else b"RGB "):
+        return image
+    try:
+        transform = srgb_transform(icc_profile, "L" if grey else "RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        notes.append("its colour profile is damaged")
+        return image
+    converted = transform.apply(Image.fromarray(image[..., 0] if grey else image))
+    return np.asarray(converted)[..., : image.shape[2]]
 
 
 def srgb_transform(icc_profile: bytes, mode: str) -> ImageCms.ImageCmsTransform:

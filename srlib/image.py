@@ -19,7 +19,7 @@ from PIL import Image
 
 from srlib._arguments import check_range
 from srlib._atomic import atomic_write
-from srlib.decoding import decode, eight_bits, on_white, open_picture
+from srlib.decoding import decode, eight_bits, on_white, open_picture, to_srgb
 
 __all__ = [
     "SAVE_OPTIONS",
@@ -48,7 +48,9 @@ SAVE_OPTIONS = {
 }
 
 
-def read_image(source: str | os.PathLike | bytes | BinaryIO, *, grey: str = "as_rgb") -> np.ndarray:
+def read_image(
+    source: str | os.PathLike | bytes | BinaryIO, *, grey: str = "as_rgb", srgb: bool = False
+) -> np.ndarray:
     """Read any photograph as 8-bit RGB, turned the way it is meant to be seen.
 
     Grey and palette images become RGB, and the EXIF orientation is applied. A `UserWarning` says
@@ -63,6 +65,9 @@ def read_image(source: str | os.PathLike | bytes | BinaryIO, *, grey: str = "as_
     grey : {"as_rgb", "as_grey"}
         Whether a grey file gets three equal channels or keeps its one. The scores of the two
         differ, see `srlib.metrics.score`.
+    srgb : bool
+        Convert colours by the file's profile to sRGB, so that a photograph looks as it should.
+        Benchmarks are read without.
 
     Returns
     -------
@@ -80,13 +85,15 @@ def read_image(source: str | os.PathLike | bytes | BinaryIO, *, grey: str = "as_
     if grey not in ("as_rgb", "as_grey"):
         raise ValueError(f"grey must be 'as_rgb' or 'as_grey', got {grey!r}")
     with open_picture(source) as (picture, file, name, notes):
-        levels, _ = decode(picture, file, name, notes, by_profile=False)
+        levels, info = decode(picture, file, name, notes, by_profile=srgb)
         if levels.dtype == np.uint16:
             notes.append("16 bits per channel are reduced to 8")
         if levels.shape[2] in (2, 4):
             notes.append("transparency is blended onto white")
             levels = on_white(levels[..., :-1], levels[..., -1:])
         image = eight_bits(levels)
+        if srgb and info.get("icc_profile"):
+            image = to_srgb(image, info["icc_profile"], notes)
     if notes:
         warnings.warn(f"{name}: {', '.join(notes)}", UserWarning, stacklevel=2)
     if image.shape[2] == 1:

@@ -396,6 +396,26 @@ def test_where_the_format_holds_no_profile_colours_are_converted(tmp_path):
     assert inside.any() and np.abs(got - p3_in_srgb(PHOTO))[inside].max() < 1.5
 
 
+def test_a_photograph_for_the_screen_is_converted_to_srgb():
+    image = read_image(encoded(COLOUR, "PNG", icc_profile=P3), srgb=True)
+    inside = ((PHOTO > 40) & (PHOTO < 215)).all(axis=2)
+    assert np.abs(image - p3_in_srgb(PHOTO))[inside].max() < 1.5
+    np.testing.assert_array_equal(read_image(encoded(COLOUR, "PNG", icc_profile=P3)), PHOTO)
+    for grey, shape in (("as_grey", (3, 4)), ("as_rgb", (3, 4, 3))):
+        file = encoded(Image.new("L", (4, 3), 128), "PNG", icc_profile=DARK_GREY)
+        image = read_image(file, grey=grey, srgb=True)
+        assert image.shape == shape and np.unique(image).tolist() == [188]
+    with pytest.warns(UserWarning, match="its colour profile is damaged"):
+        image = read_image(encoded(COLOUR, "PNG", icc_profile=P3[:200]), srgb=True)
+    np.testing.assert_array_equal(image, PHOTO)
+    for inks in (GREY, COLOUR.convert("CMYK")):  # profiles of other kinds
+        profile = P3 if inks.mode == "L" else DARK_GREY
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # CMYK without a profile that fits
+            file = encoded(inks, "TIFF", icc_profile=profile)
+            np.testing.assert_array_equal(read_image(file, srgb=True), read_image(file))
+
+
 def test_a_grey_profile_is_kept_or_converted(tmp_path):
     photo = read_photo(encoded(Image.new("L", (4, 3), 128), "PNG", icc_profile=DARK_GREY))
     assert enlarge(photo, tmp_path / "large.png") == []

@@ -7,9 +7,11 @@ import pytest
 import traitlets
 from matplotlib import pyplot
 from matplotlib.figure import Figure
+from photo_files import P3
 from PIL import Image
 
 from srlib.assets import sample_image
+from srlib.image import read_image
 from srlib.widgets import Explorer, PhotoPicker
 
 
@@ -268,6 +270,14 @@ def test_several_explorers_share_a_picker(photo):
         assert (decode(explorer) == photo).all()
         assert explorer.picture.layout.width == "120px"
         assert explorer.error.value == ""
+
+
+def test_a_photograph_of_one_s_own_looks_as_it_should(photo):
+    picker = PhotoPicker("chelsea")
+    Image.fromarray(photo).save(file := io.BytesIO(), format="PNG", icc_profile=P3)
+    upload(picker, file.getvalue())
+    np.testing.assert_array_equal(picker.image, read_image(file.getvalue(), srgb=True))
+    assert np.abs(picker.image.astype(int) - photo).max() > 10
 
 
 def test_a_function_that_writes_into_its_input_harms_nobody():

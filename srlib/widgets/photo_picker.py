@@ -92,7 +92,7 @@ class PhotoPicker(ipywidgets.VBox):
         try:
             with warnings.catch_warnings(record=True) as caught:
                 warnings.simplefilter("always", UserWarning)
-                image = read_image(source)
+                image = read_image(source, srgb=True)
             self._take(name, image, *(str(warning.message) for warning in caught))
         except ValueError as error:
             self._say(str(error))
