@@ -30,7 +30,7 @@ try:
 
     from srlib._atomic import atomic_write
     from srlib._train_command import add_parser
-    from srlib._upscale_command import upscale_folder, upscale_photo
+    from srlib._upscale_command import ending_of_result, upscale_folder, upscale_photo
     from srlib.data import image_readers, make_pairs
     from srlib.evaluation import evaluate, published_results, upscale_bands
     from srlib.image import SAVE_OPTIONS
@@ -102,7 +102,7 @@ def _parser():
     enlarge.add_argument(
         "out",
         type=Path,
-        help="the file to write: .png, .tif, .webp, .bmp (lossless) or .jpg; or the folder",
+        help="the file to write: .png, .tif, .webp, .bmp (lossless), .jpg; or a folder to write to",
     )
     enlarge.add_argument(
         "--scale", type=float, help="factor per side, at least 1 (default: the network's, else 4)"
@@ -232,12 +232,15 @@ def _upscale(options) -> int:
     is_folder = options.photo.is_dir()
     if not is_folder and (options.recursive or options.format):
         raise ValueError(f"--recursive and --format are for folders, got {options.photo}")
-    if not is_folder and options.out.exists() and not options.force:
-        raise ValueError(f"{options.out} exists; choose another name or add --force")
+    out = options.out
+    if not is_folder and out.is_dir():  # as cp does
+        out = out / f"{options.photo.stem}{ending_of_result(options.photo)}"
+    if not is_folder and out.exists() and not options.force:
+        raise ValueError(f"{out} exists; choose another name or add --force")
     name, enlarge, scale = _method(options)
     print(f"{options.photo}: enlarging by {scale:g} ({name})")
     if not is_folder:
-        upscale_photo(options.photo, options.out, enlarge, scale)
+        upscale_photo(options.photo, out, enlarge, scale)
         return 0
     failed = upscale_folder(
         options.photo,

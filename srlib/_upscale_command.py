@@ -15,7 +15,7 @@ from srlib.image import SAVE_OPTIONS
 from srlib.photo import check_output, read_photo, write_photo
 from srlib.resample import resized
 
-__all__ = ["upscale_folder", "upscale_photo"]
+__all__ = ["ending_of_result", "upscale_folder", "upscale_photo"]
 
 # Takes pixels, and True or a bar as `srlib.evaluation.upscale_bands` does; yields bands of rows.
 Enlarge = Callable[[np.ndarray, bool | tqdm], Iterator[np.ndarray]]
@@ -39,6 +39,11 @@ def upscale_photo(
             for rows, alpha in zip(enlarge(photo.pixels, progress), alphas, strict=True):
                 writer.write_rows(rows, alpha)
     tqdm.write(f"{target}: {size['width']} x {size['height']}, from {width} x {height}")
+
+
+def ending_of_result(source: Path) -> str:
+    """Return the ending of a photograph's name, or ".png" where no such file can be written."""
+    return source.suffix if source.suffix.lower() in SAVE_OPTIONS else ".png"
 
 
 def upscale_folder(
@@ -99,16 +104,13 @@ def upscale_folder(
 
 def _targets(files, folder, out, suffix) -> dict[Path, Path]:
     """Name a result for each file; none twice, also where upper and lower case are the same."""
-
-    def ending(file):
-        return suffix or (file.suffix if file.suffix.lower() in SAVE_OPTIONS else ".png")
-
     places = {file: out / file.relative_to(folder) for file in files}
-    targets = {file: place.with_suffix(ending(file)) for file, place in places.items()}
+    endings = {file: suffix or ending_of_result(file) for file in files}
+    targets = {file: place.with_suffix(endings[file]) for file, place in places.items()}
     count = Counter(os.path.normcase(str(target)).casefold() for target in targets.values())
     for file, target in targets.items():
         if count[os.path.normcase(str(target)).casefold()] > 1 and target != places[file]:
-            targets[file] = places[file].with_name(file.name + ending(file))
+            targets[file] = places[file].with_name(file.name + endings[file])
     twice = [target for target, n in Counter(targets.values()).items() if n > 1]
     if twice:
         sources = [file.name for file, target in targets.items() if target == twice[0]]

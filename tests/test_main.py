@@ -239,6 +239,17 @@ def test_a_scale_between_names_the_kernels(networks, photo, capsys):
     assert "lanczos3" in capsys.readouterr().err
 
 
+def test_a_result_may_go_into_a_folder(photo, networks, capsys):
+    out = photo.parent / "out"
+    out.mkdir()
+    Image.fromarray(PHOTO).save(photo.with_name("b.gif"))
+    for name in ("photo.png", "b.gif"):
+        assert main(["upscale", str(photo.with_name(name)), str(out), "--method", "nearest"]) == 0
+    assert files(out) == ["b.png", "photo.png"]
+    assert main(["upscale", str(photo), str(out), "--method", "nearest"]) == 1
+    assert "photo.png exists" in capsys.readouterr().err
+
+
 def test_upscale_replaces_nothing_unasked(photo, networks, capsys):
     before = photo.read_bytes()
     assert main(["upscale", str(photo), str(photo)]) == 1
