@@ -72,6 +72,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, FloatingPointError, MemoryError) as error:
         print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
         return 1
+    except RuntimeError as error:
+        if "CUDA error" not in str(error):
+            raise
+        reason = str(error).splitlines()[0]
+        print(f"error: the GPU has failed ({reason}); checkpoints are whole", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130

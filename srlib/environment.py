@@ -6,7 +6,15 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["active_profile", "by_profile", "cpu_has_bfloat16", "hardware", "memory", "nvidia_gpu"]
+__all__ = [
+    "active_profile",
+    "by_profile",
+    "cpu_has_bfloat16",
+    "hardware",
+    "is_out_of_memory",
+    "memory",
+    "nvidia_gpu",
+]
 
 _PROFILES = ("ci", "cpu", "gpu")
 _OWN_CGROUPS, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
@@ -59,6 +67,11 @@ def memory() -> tuple[int, int]:
     for limit, used in _container_limits():
         total, free = min(total, limit), min(free, limit - used)
     return total, max(free, 0)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Tell whether torch means by `error`, a RuntimeError, that memory is short."""
+    return isinstance(error, RuntimeError) and "allocate" in str(error)  # on a CPU and on a GPU
 
 
 def _container_limits() -> Iterator[tuple[int, int]]:

@@ -16,7 +16,7 @@ from srlib import assets
 from srlib._arguments import check_count
 from srlib._fixed_order import FixedOrder
 from srlib.data import Pair
-from srlib.environment import cpu_has_bfloat16
+from srlib.environment import cpu_has_bfloat16, is_out_of_memory
 from srlib.image import check_image
 from srlib.measuring import activation_bytes, receptive_field
 from srlib.metrics import EvalProtocol, score
@@ -236,7 +236,7 @@ def _run(model, image, spans, turns, radius=0, grid=1, half=False):
             ):
                 sr = model(lr).float().cpu()
         except RuntimeError as error:
-            if "allocate" not in str(error):  # torch's way to say it, on a CPU and on a GPU
+            if not is_out_of_memory(error):
                 raise
             raise MemoryError(
                 f"the network needs more memory than there is for {lr.shape[2]} x {lr.shape[3]} "

@@ -15,6 +15,7 @@ import torch
 from accelerate.state import AcceleratorState, PartialState
 from torch import nn
 from torch._dynamo.utils import counters
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from srlib import training
 from srlib.assets import sample_image
@@ -136,6 +137,103 @@ def test_a_frozen_part_stays_as_it_is(pairs):
     before, body = model.head.weight.clone(), model.body.weight.clone()
     train(model, sampler, quiet(steps=3))
     assert torch.equal(model.head.weight, before) and not torch.equal(model.body.weight, body)
+
+
+@pytest.mark.parametrize("kind", ["compiler", "no compiler", "another error"])
+def test_where_nothing_can_be_compiled_training_goes_on(pairs, monkeypatch, kind):
+    def refuse(network, mode):
+        def forward(lr):
+            network(lr)  # which counts in batch norm
+            error = type("InductorError", (RuntimeError,), {"__module__": "torch._inductor.exc"})
+            raise {
+                "compiler": error("LoweringException: too old"),
+                "no compiler": RuntimeError("Failed to find C compiler. Please specify CC"),
+                "another error": RuntimeError("shapes do not fit"),
+            }[kind]
+
+        return forward
+
+    def run(**options):
+        model, sampler = make(pairs)
+        model = nn.Sequential(model, nn.BatchNorm2d(3))
+        train(model, sampler, quiet(steps=3, **options))
+        return model.state_dict()
+
+    plain = run()
+    monkeypatch.setattr(torch, "compile", refuse)
+    if kind == "another error":
+        with pytest.raises(RuntimeError, match="shapes do not fit"):
+            run(compile="default")
+        return
+    with pytest.warns(UserWarning, match="^training goes on uncompiled, because: .*(old|CC)"):
+        same = run(compile="default")
+    assert all(torch.equal(same[name], value) for name, value in plain.items())
+
+
+@pytest.mark.parametrize(
+    "capability, expected",
+    [
+        ((6, 1), torch.float32),
+        ((7, 0), torch.float16),
+        ((7, 5), torch.float16),
+        ((8, 0), torch.bfloat16),
+        ((8, 9), torch.bfloat16),
+        ((9, 0), torch.bfloat16),
+        ((12, 0), torch.bfloat16),
+    ],
+)
+def test_auto_precision_is_what_the_gpu_has(monkeypatch, capability, expected):
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert training._precision("auto", torch.device("cuda")) == expected
+
+
+@pytest.mark.parametrize("has", [False, True])
+def test_auto_precision_is_what_the_processor_has(monkeypatch, has):
+    monkeypatch.setattr(training, "cpu_has_bfloat16", lambda: has)
+    expected = torch.bfloat16 if has else torch.float32
+    assert training._precision("auto", torch.device("cpu")) == expected
+
+
+def test_the_average_is_torch_s_and_reads_no_count_on_the_gpu(pairs, monkeypatch):
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 3, 3), nn.BatchNorm2d(3))
+    expected = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    ours = AveragedModel(model)
+    for step in range(4):
+        model(torch.rand(2, 3, 8, 8))
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter += torch.randn_like(parameter)
+        expected.update_parameters(model)
+        training._update_average(ours, model, 0.9)
+        for name, value in expected.state_dict().items():
+            assert torch.equal(ours.state_dict()[name], value), (step, name)
+    monkeypatch.setattr(AveragedModel, "update_parameters", lambda *_: pytest.fail("it waits"))
+    train(*make(pairs), quiet(steps=2, ema_decay=0.9))
+
+
+def test_a_batch_too_large_is_a_sentence_and_the_checkpoint_stays(pairs, tmp_path):
+    def run(fail):
+        def greedy(sr, hr):
+            greedy.calls += 1
+            if greedy.calls == fail:
+                raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+            return nn.functional.l1_loss(sr, hr)
+
+        greedy.calls = 0
+        model, sampler = make(pairs)
+        train(model, sampler, quiet(steps=6, checkpoint_every=2), loss=greedy, folder=tmp_path)
+        return greedy.calls
+
+    with pytest.raises(MemoryError, match="^4 patches of 8 x 8 LR pixels need more memory than"):
+        run(fail=4)
+    assert load_checkpoint(tmp_path / "checkpoints").step == 2
+    with pytest.raises(RuntimeError, match="^another error$"):
+        train(*make(pairs), quiet(steps=1), loss=lambda *_: raise_(RuntimeError("another error")))
+
+
+def raise_(error):
+    raise error
 
 
 @pytest.mark.slow

@@ -4,7 +4,9 @@ import contextlib
 import copy
 import math
 import os
+import textwrap
 import time
+import warnings
 from collections.abc import Callable
 
 import pandas as pd
@@ -12,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from accelerate import Accelerator
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from srlib.data import PatchSampler
-from srlib.environment import cpu_has_bfloat16
+from srlib.environment import cpu_has_bfloat16, is_out_of_memory
 from srlib.training.config import LOSSES, TrainConfig, charbonnier, schedule
 from srlib.training.identity import describe
 from srlib.training.muon import Muon
@@ -76,6 +78,8 @@ def train(
     ------
     FloatingPointError
         If the loss is not finite; the model then has the last weights that were seen to be good.
+    MemoryError
+        If a batch is too large for the memory.
     srlib.training.checkpoint.CheckpointError
         If the folder cannot be written, because the disk is full for instance; the model in memory
         is usable, and so is the last checkpoint.
@@ -96,7 +100,7 @@ def train(
             buffer.data = buffer.clone(memory_format=torch.contiguous_format)
     ema = None
     if config.ema_decay:
-        ema = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        ema = AveragedModel(model)
     best = ema.module if ema else model  # what is validated, and what remains
     optimizer = _optimizer(model, config)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == torch.float16)
@@ -110,6 +114,7 @@ def train(
     log = RunLog(folder if rank == 0 else None, description, tensorboard=config.tensorboard)
     with contextlib.ExitStack() as stack:
         # resume
+        stack.enter_context(_memory_is_said(sampler))
         stack.enter_context(contextlib.closing(log))
         in_main_process(accelerator, log.read)
         step, seconds = state.restore(log.checkpoint)
@@ -121,8 +126,7 @@ def train(
         # several processes, compiler
         network = accelerator.prepare(model)
         if config.compile != "no" and done < 1:
-            network = torch.compile(network, mode=config.compile)
-            _warm_up(network, model, sampler, loss, precision)
+            network = _compiled(network, model, sampler, loss, precision, config.compile)
 
         bar = tqdm(
             desc="train",
@@ -159,7 +163,7 @@ def train(
             scaler.step(optimizer)
             scaler.update()
             if ema:
-                ema.update_parameters(model)
+                _update_average(ema, model, config.ema_decay)
             step, seconds = step + 1, time.perf_counter() - start
             done = step / config.steps if config.steps else seconds / config.seconds
 
@@ -204,13 +208,53 @@ def train(
 def _precision(name, device):
     """Return the type for autocast; float32 means none."""
     if name == "auto":
-        fast = (
-            torch.cuda.is_bf16_supported(including_emulation=False)
-            if device.type == "cuda"
-            else device.type == "cpu" and cpu_has_bfloat16()
-        )
-        name = "bf16" if fast else "no"
+        name = "no"
+        if device.type == "cuda":  # by what the GPU has, not by what torch would emulate
+            capability = torch.cuda.get_device_capability(device)
+            name = "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "no"
+        elif device.type == "cpu" and cpu_has_bfloat16():
+            name = "bf16"
     return {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+@contextlib.contextmanager
+def _memory_is_said(sampler):
+    try:
+        yield
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+        raise MemoryError(
+            f"{sampler.batch_size} patches of {sampler.lr_patch_size} x {sampler.lr_patch_size} LR "
+            "pixels need more memory than there is; choose a smaller batch_size or network. The "
+            "last checkpoint is whole"
+        ) from error
+
+
+@torch.no_grad()
+def _update_average(ema, model, decay):
+    """Do as ``ema.update_parameters(model)``, which waits for the GPU to read its own count."""
+    averaged, current = list(ema.module.parameters()), list(model.parameters())
+    torch._foreach_lerp_(averaged, current, 1 - decay if ema.n_averaged else 1)
+    for old, new in zip(ema.module.buffers(), model.buffers(), strict=True):
+        old.copy_(new)
+    ema.n_averaged += 1
+
+
+def _compiled(network, model, sampler, loss, precision, mode):
+    """Compile a network, or say why it cannot be and return it as it is."""
+    compiled = torch.compile(network, mode=mode)
+    try:
+        _warm_up(compiled, model, sampler, loss, precision)
+    except RuntimeError as error:
+        # Inductor's own errors, and Triton's, which finds no C compiler.
+        its_own = type(error).__module__.startswith(("torch._dynamo", "torch._inductor"))
+        if not its_own and "compiler" not in str(error):
+            raise
+        reason = textwrap.shorten(str(error), 200, placeholder=" ...")
+        warnings.warn(f"training goes on uncompiled, because: {reason}", stacklevel=3)
+        return network
+    return compiled
 
 
 def _optimizer(model, config):
@@ -226,13 +270,17 @@ def _warm_up(network, model, sampler, loss, precision):
     before, place, device = copy.deepcopy(model.state_dict()), sampler.state_dict(), sampler.device
     lr, _ = sampler.sample()  # with other strides, the first real batch would be compiled again
     sampler.load_state_dict(place)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    # The last also where the compiler fails.
+    with contextlib.ExitStack() as at_end:
+        at_end.callback(model.load_state_dict, before)
+        at_end.enter_context(
+            torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
+        )
         for _ in range(3):  # CUDA graphs: the first calls warm up, then record, then replay
             with torch.autocast(device.type, precision, enabled=precision != torch.float32):
                 sr = network(lr)
             loss(sr.float(), torch.zeros_like(sr, dtype=torch.float32)).backward()
             model.zero_grad(set_to_none=True)
-    model.load_state_dict(before)
 
 
 def _due(step, every):

@@ -78,7 +78,7 @@ class TrainConfig:
     mixed_precision: str = _setting(
         "no",
         "Type of the convolutions, while weights stay float32; auto is bf16 where the processor "
-        "computes it faster, else no.",
+        "has it and on GPUs from capability 8.0, fp16 on GPUs from 7.0, else no.",
         choices=("no", "bf16", "fp16", "auto"),
     )
     channels_last: bool = _setting(

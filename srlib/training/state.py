@@ -107,7 +107,9 @@ class TrainingState:
             self._keep()
             return 0, 0.0
         for name, part in self._parts.items():
-            part.load_state_dict(checkpoint.state[name])
+            # "auto" may mean another precision on this device, which needs a scaler, or none.
+            if name != "scaler" or name in checkpoint.state:
+                part.load_state_dict(checkpoint.state[name])
         for parameter, values in self._parts["optimizer"].state.items():
             for name, value in values.items():
                 if value.shape == parameter.shape:  # laid out in memory as the weights are
@@ -143,15 +145,17 @@ class TrainingState:
         step, learning_rate, loss, norm = self._unchecked
         self._unchecked = None
         loss = self._accelerator.reduce(loss, "mean")
+        loss, norm = torch.stack([loss, norm.to(loss)]).tolist()  # one wait
         # In float16 the scaler first lowers its scale; below 1 the gradient itself is at fault.
-        overflow = self._may_overflow and self._parts["scaler"].get_scale() >= 1
-        if torch.isfinite(loss) and (torch.isfinite(norm) or overflow):
+        if math.isfinite(loss) and (
+            math.isfinite(norm) or (self._may_overflow and self._parts["scaler"].get_scale() >= 1)
+        ):
             self._keep()
             return
         if self._good is not None:
             self._parts["model"].load_state_dict(self._good)
         raise FloatingPointError(
-            f"the loss in step {step} is {loss.item()}, the norm of its gradient {norm.item()}, "
+            f"the loss in step {step} is {loss}, the norm of its gradient {norm}, "
             f"the learning rate {learning_rate:.3g}. The model has the last good weights. Train "
             "with a lower learning rate and, if the training has a folder, in another one"
         )
