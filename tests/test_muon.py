@@ -205,3 +205,38 @@ def test_a_network_of_kernels_only_or_without_any_trains():
         parameters[0].grad = torch.randn(parameters[0].shape)
         optimizer.step()
         assert (parameters[0] != 1).any()
+
+
+def test_a_scaler_skips_infinite_gradients_without_asking(monkeypatch):
+    """Fused, the answer stays on the GPU; the result is that of the scaler's own skipping."""
+    results = []
+    for fused in (False, True):
+        model = network()
+        optimizer = Muon(model.parameters(), lr=1e-2, fused=fused)
+        scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+        scaler.scale(torch.zeros(()))
+        if fused:
+            monkeypatch.setattr(scaler, "_maybe_opt_step", lambda *_: pytest.fail("it asks"))
+        for step in range(6):
+            give_gradients(model, step)
+            for parameter in model.parameters():
+                parameter.grad *= scaler.get_scale()
+            if step in (0, 3):
+                model[1].weight.grad[0, 0, 0, 0] = torch.inf
+            scaler.unscale_(optimizer)
+            scaler.step(optimizer)
+            scaler.update()
+        results.append(model.state_dict())
+    for name, value in results[0].items():
+        assert value.isfinite().all()
+        torch.testing.assert_close(results[1][name], value, rtol=1e-5, atol=1e-6)
+
+
+def test_gradients_that_are_still_scaled_are_refused():
+    model = network()
+    optimizer = Muon(model.parameters(), fused=True)
+    scaler = torch.amp.GradScaler("cpu")
+    give_gradients(model, 0)
+    scaler.scale(torch.zeros(()))
+    with pytest.raises(RuntimeError, match="unscale_"):
+        scaler.step(optimizer)

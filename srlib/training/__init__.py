@@ -258,9 +258,9 @@ def _compiled(network, model, sampler, loss, precision, mode):
 
 
 def _optimizer(model, config):
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True)
     fused = next(model.parameters()).device.type == "cuda"
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, nesterov=True, fused=fused)
     kind = Muon if config.optimizer == "muon" else torch.optim.Adam
     return kind(model.parameters(), fused=fused)
 

@@ -30,12 +30,18 @@ class Muon(torch.optim.Adam):
         kernels = [p for p, is_hidden in zip(parameters, hidden, strict=True) if is_hidden]
         super().__init__([{"params": others}, {"params": kernels}], lr=lr, fused=fused)
         self.momentum = momentum
-        # GradScaler leaves infinite gradients to a fused Adam, which skips them; Muon would not.
-        self._step_supports_amp_scaling = False
 
     @torch.no_grad()
     def step(self, closure=None):
-        """Take one step; weights without a gradient stay."""
+        """Take one step; weights without a gradient stay.
+
+        With `fused`, `torch.amp.GradScaler` does not wait for the GPU in each step to see whether
+        a gradient is infinite, but gives the answer as a tensor, and the step leaves all as it is.
+        Then the gradients must be unscaled before; RuntimeError if not.
+        """
+        if getattr(self, "grad_scale", None) is not None:
+            raise RuntimeError("gradients are still scaled: call scaler.unscale_(optimizer) before")
+        infinite = getattr(self, "found_inf", None)
         loss = torch.enable_grad()(closure)() if closure else None
         group = self.param_groups[1]
         kernels = [kernel for kernel in group["params"] if kernel.grad is not None]
@@ -43,7 +49,11 @@ class Muon(torch.optim.Adam):
         for kernel in kernels:
             of_one_shape[kernel.shape].append(kernel)
         for shape, alike in of_one_shape.items():
-            updates = orthogonalized(torch.stack([self._mean(kernel) for kernel in alike]))
+            updates = orthogonalized(
+                torch.stack([self._mean(kernel, infinite) for kernel in alike])
+            )
+            if infinite is not None:
+                updates = torch.where(infinite > 0, 0, updates)
             size = 0.2 * max(updates.shape[1:]) ** 0.5
             for kernel, update in zip(alike, updates, strict=True):
                 kernel.add_(update.view(shape), alpha=-size * group["lr"])
@@ -56,13 +66,16 @@ class Muon(torch.optim.Adam):
             kernel.grad = gradient
         return loss
 
-    def _mean(self, kernel):
+    def _mean(self, kernel, infinite):
         """Update the running mean; return Nesterov's look ahead as a matrix."""
         state = self.state[kernel]
         if not state:  # Adam's names, which it expects when a state is loaded
             state["step"], state["exp_avg"] = torch.tensor(0.0), torch.zeros_like(kernel)
         state["step"] += 1
-        state["exp_avg"].lerp_(kernel.grad, 1 - self.momentum)
+        mean = state["exp_avg"].lerp(kernel.grad, 1 - self.momentum)
+        if infinite is not None:
+            mean = torch.where(infinite > 0, state["exp_avg"], mean)
+        state["exp_avg"].copy_(mean)
         return kernel.grad.lerp(state["exp_avg"], self.momentum).flatten(1)
 
 
