@@ -72,10 +72,11 @@ class Muon(torch.optim.Adam):
         if not state:  # Adam's names, which it expects when a state is loaded
             state["step"], state["exp_avg"] = torch.tensor(0.0), torch.zeros_like(kernel)
         state["step"] += 1
-        mean = state["exp_avg"].lerp(kernel.grad, 1 - self.momentum)
-        if infinite is not None:
-            mean = torch.where(infinite > 0, state["exp_avg"], mean)
-        state["exp_avg"].copy_(mean)
+        if infinite is None:
+            state["exp_avg"].lerp_(kernel.grad, 1 - self.momentum)
+        else:
+            mean = state["exp_avg"].lerp(kernel.grad, 1 - self.momentum)
+            state["exp_avg"].copy_(torch.where(infinite > 0, state["exp_avg"], mean))
         return kernel.grad.lerp(state["exp_avg"], self.momentum).flatten(1)
 
 
