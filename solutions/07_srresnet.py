@@ -580,6 +580,7 @@ field_slider
 # %%
 target = modcrop(sample_image("chelsea"), 4)[98:146, 158:206]  # (48, 48, 3)
 small = imresize(target, 1 / 4)  # (12, 12, 3)
+device = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 class TwoSigmoids(SrResNet):
@@ -596,15 +597,14 @@ for kind, seed in tqdm(runs, desc="overfit"):
     torch.manual_seed(seed)
     model = kind(4, channels=32, num_blocks=4)
     # A patch as large as the picture: the same one in each step.
-    one = PatchSampler(
-        [Pair("eye", small, target)], 4, lr_patch_size=12, batch_size=1, augment=False
-    )
+    eye = [Pair("eye", small, target)]
+    one = PatchSampler(eye, 4, lr_patch_size=12, batch_size=1, augment=False, device=device)
     # The one with the mistake is flat long before a third of the steps.
     length = overfit_steps if kind is SrResNet else max(overfit_steps // 3, 1)
     config = TrainConfig(steps=length, learning_rate=2e-3, progress=False)
     history = train(model, one, config, loss=F.mse_loss)
     curves[kind.__name__, seed] = -10 * np.log10(history["loss"].to_numpy())  # PSNR, RGB
-    overfit[kind.__name__, seed] = model
+    overfit[kind.__name__, seed] = model.cpu()
 
 # %%
 figure, axes = plt.subplots()
@@ -701,7 +701,7 @@ reached, models, durations = {}, {}, {}
 for (skip, output), seed in tqdm([(c, s) for c in choices for s in seeds], desc="2 x 2"):
     torch.manual_seed(seed)
     model = SrResNet(4, channels=channels, num_blocks=num_blocks, output=output, image_skip=skip)
-    sampler = PatchSampler(pairs, 4, lr_patch_size=12, batch_size=8, seed=seed)
+    sampler = PatchSampler(pairs, 4, lr_patch_size=12, batch_size=8, seed=seed, device=device)
     log = [mean_psnr(model)]
 
     def note(step, current, log=log):
