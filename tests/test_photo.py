@@ -31,7 +31,7 @@ from PIL import Image, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
 from srlib.image import read_image
-from srlib.photo import Photo, check_output, encoders, read_photo, write_photo
+from srlib.photo import Photo, _encoders, check_output, read_photo, write_photo
 from srlib.resample import imresize
 
 PHOTO = LEVELS[..., :3]
@@ -683,7 +683,7 @@ def test_other_readers_agree(tmp_path, levels):
 
 @pytest.mark.parametrize("levels", [LEVELS, DEEP])
 def test_above_4_gib_tiff_is_bigtiff(tmp_path, monkeypatch, levels):
-    monkeypatch.setattr(encoders, "_MAX_TIFF_BYTES", 2**20)
+    monkeypatch.setattr(_encoders, "_MAX_TIFF_BYTES", 2**20)
     source = read_photo(encoded(COLOUR, "TIFF", exif=exif_blob(), icc_profile=P3, dpi=(300, 300)))
     photo = Photo("it", levels[..., :3], levels[..., 3], P3, source.exif, source.dpi)
     enlarge(photo, tmp_path / "large.tif", scale=20, strip=100)

@@ -5,8 +5,8 @@ grey, transparency, 16 bits, the colour profile, EXIF and the print size are kep
 format of the result can hold them, and what is lost is said. Results are written in strips, so
 that a picture larger than the memory can be made.
 
-`srlib.decoding` gives the pixels, `tags` knows EXIF and TIFF, `plan` what a format holds,
-`encoders` write it.
+`srlib.decoding` gives the pixels, `_tags` knows EXIF and TIFF, `_plan` what a format holds,
+`_encoders` write it.
 """
 
 import contextlib
@@ -23,9 +23,9 @@ from scipy import ndimage
 
 from srlib._atomic import atomic_write
 from srlib.decoding import decode, eight_bits, on_white, open_picture, srgb_transform
-from srlib.photo.encoders import PillowEncoder, PngEncoder, TiffEncoder
-from srlib.photo.plan import Plan, make_plan
-from srlib.photo.tags import Tags, print_size, read_exif
+from srlib.photo._encoders import PillowEncoder, PngEncoder, TiffEncoder
+from srlib.photo._plan import Plan, make_plan
+from srlib.photo._tags import Tags, print_size, read_exif
 
 __all__ = ["Photo", "PhotoWriter", "check_output", "read_photo", "write_photo"]
 

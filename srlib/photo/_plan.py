@@ -8,7 +8,7 @@ from PIL import ImageCms
 
 from srlib.decoding import srgb_transform
 from srlib.image import SAVE_OPTIONS
-from srlib.photo.tags import Tags, enlarged_exif, exif_blob
+from srlib.photo._tags import Tags, enlarged_exif, exif_blob
 
 __all__ = ["Plan", "make_plan"]
 

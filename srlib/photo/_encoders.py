@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from srlib.image import SAVE_OPTIONS, save_picture
-from srlib.photo.plan import Plan
-from srlib.photo.tags import exif_blob, long, rational, short, tag_bytes
+from srlib.photo._plan import Plan
+from srlib.photo._tags import exif_blob, long, rational, short, tag_bytes
 
 __all__ = ["PillowEncoder", "PngEncoder", "TiffEncoder"]
 
