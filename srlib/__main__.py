@@ -64,10 +64,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {type(_broken).__name__}: {_broken}", file=sys.stderr)
         return _examine()
     options = _parser().parse_args(arguments)
+    said = set()
+
+    def note(message, *rest):
+        if str(message) not in said:  # a command may look at a file twice
+            said.add(str(message))
+            tqdm.write(f"note: {message}", file=sys.stderr)  # above the bar, if there is one
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
-            warnings.showwarning = _note
+            warnings.showwarning = note
             return options.run(options) or 0
     except (OSError, ValueError, FloatingPointError, MemoryError) as error:
         print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
@@ -81,10 +88,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
-
-
-def _note(message, *rest):
-    tqdm.write(f"note: {message}", file=sys.stderr)  # above the bar, if there is one
 
 
 def _parser():

@@ -95,8 +95,9 @@ def _train(options) -> None:
     training, held_out = photographs(values, options.scale)
     if given.get("validate_every") and not held_out:
         raise ValueError("--validate-every needs photographs to validate on: give --holdout too")
-    content = content_hash(training)  # a teacher's pictures differ a little from machine to machine
-    if options.teacher:
+    originals = None
+    if options.teacher:  # what it makes differs a little from machine to machine
+        originals = content_hash(training)
         training = distill_targets(training, options.teacher, options.teacher_share, device)
 
     # record, and check it against the one that is there
@@ -137,7 +138,7 @@ def _train(options) -> None:
         seed=options.seed,
         device=device,
     )
-    sampler.content = content
+    sampler.content = originals or sampler.content
 
     # run
     def validate(model):

@@ -1,7 +1,6 @@
 """``python -m srlib upscale``: enlarge a photograph, or a folder of them."""
 
 import errno
-import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -107,9 +106,9 @@ def _targets(files, folder, out, suffix) -> dict[Path, Path]:
     places = {file: out / file.relative_to(folder) for file in files}
     endings = {file: suffix or ending_of_result(file) for file in files}
     targets = {file: place.with_suffix(endings[file]) for file, place in places.items()}
-    count = Counter(os.path.normcase(str(target)).casefold() for target in targets.values())
+    count = Counter(str(target).casefold() for target in targets.values())
     for file, target in targets.items():
-        if count[os.path.normcase(str(target)).casefold()] > 1 and target != places[file]:
+        if count[str(target).casefold()] > 1 and target != places[file]:
             targets[file] = places[file].with_name(file.name + endings[file])
     twice = [target for target, n in Counter(targets.values()).items() if n > 1]
     if twice:

@@ -1,5 +1,6 @@
 """What this machine is, and how much a notebook should compute on it."""
 
+import contextlib
 import os
 import shutil
 import subprocess
@@ -11,8 +12,8 @@ __all__ = [
     "by_profile",
     "cpu_has_bfloat16",
     "hardware",
-    "is_out_of_memory",
     "memory",
+    "memory_is_said",
     "nvidia_gpu",
 ]
 
@@ -69,9 +70,15 @@ def memory() -> tuple[int, int]:
     return total, max(free, 0)
 
 
-def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether torch means by `error`, a RuntimeError, that memory is short."""
-    return isinstance(error, RuntimeError) and "allocate" in str(error)  # on a CPU and on a GPU
+@contextlib.contextmanager
+def memory_is_said(sentence: str) -> Iterator[None]:
+    """For a ``with`` block: if torch finds no memory in it, raise MemoryError with a sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "allocate" not in str(error):  # torch's way to say it, on a CPU and on a GPU
+            raise
+        raise MemoryError(sentence) from error
 
 
 def _container_limits() -> Iterator[tuple[int, int]]:

@@ -16,7 +16,7 @@ from srlib import assets
 from srlib._arguments import check_count
 from srlib._fixed_order import FixedOrder
 from srlib.data import Pair
-from srlib.environment import cpu_has_bfloat16, is_out_of_memory
+from srlib.environment import cpu_has_bfloat16, memory_is_said
 from srlib.image import check_image
 from srlib.measuring import activation_bytes, receptive_field
 from srlib.metrics import EvalProtocol, score
@@ -227,21 +227,18 @@ def _run(model, image, spans, turns, radius=0, grid=1, half=False):
         lr = torch.empty(1, 3, *part.shape[1:], memory_format=torch.channels_last)
         lr.copy_(torch.from_numpy(part.astype(np.float32))).div_(np.iinfo(image.dtype).max)
         lr = lr.to(parameter.device, parameter.dtype)
-        try:
-            half_type = torch.float16 if lr.is_cuda else torch.bfloat16
-            with (
-                torch.inference_mode(),
-                torch.autocast(lr.device.type, half_type, enabled=half),
-                FixedOrder(),
-            ):
-                sr = model(lr).float().cpu()
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            raise MemoryError(
-                f"the network needs more memory than there is for {lr.shape[2]} x {lr.shape[3]} "
-                "pixels at once; choose a smaller tile"
-            ) from error
+        half_type = torch.float16 if lr.is_cuda else torch.bfloat16
+        memory_short = (
+            f"the network needs more memory than there is for {lr.shape[2]} x {lr.shape[3]} "
+            "pixels at once; choose a smaller tile"
+        )
+        with (
+            memory_is_said(memory_short),
+            torch.inference_mode(),
+            torch.autocast(lr.device.type, half_type, enabled=half),
+            FixedOrder(),
+        ):
+            sr = model(lr).float().cpu()
         scale = sr.shape[-1] // lr.shape[-1]
         for dim, (start, stop), (first, last) in zip((-2, -1), box, windows, strict=True):
             margin = scale * (start - first)

@@ -18,7 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from srlib.data import PatchSampler
-from srlib.environment import cpu_has_bfloat16, is_out_of_memory
+from srlib.environment import cpu_has_bfloat16, memory_is_said
 from srlib.training.config import LOSSES, TrainConfig, charbonnier, schedule
 from srlib.training.identity import describe
 from srlib.training.muon import Muon
@@ -112,9 +112,16 @@ def train(
     state = TrainingState(accelerator, parts, may_overflow=scaler.is_enabled())
     description = describe(model, sampler, config, loss, processes) if folder is not None else {}
     log = RunLog(folder if rank == 0 else None, description, tensorboard=config.tensorboard)
+    patches = f"{sampler.batch_size} patches"
+    if size := getattr(sampler, "lr_patch_size", None):  # a sampler of one's own may have none
+        patches += f" of {size} x {size} LR pixels"
+    memory_short = (
+        f"{patches} need more memory than there is; choose a smaller batch_size or network. "
+        "The last checkpoint is whole"
+    )
     with contextlib.ExitStack() as stack:
         # resume
-        stack.enter_context(_memory_is_said(sampler))
+        stack.enter_context(memory_is_said(memory_short))
         stack.enter_context(contextlib.closing(log))
         in_main_process(accelerator, log.read)
         step, seconds = state.restore(log.checkpoint)
@@ -215,20 +222,6 @@ def _precision(name, device):
         elif device.type == "cpu" and cpu_has_bfloat16():
             name = "bf16"
     return {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-
-
-@contextlib.contextmanager
-def _memory_is_said(sampler):
-    try:
-        yield
-    except RuntimeError as error:
-        if not is_out_of_memory(error):
-            raise
-        raise MemoryError(
-            f"{sampler.batch_size} patches of {sampler.lr_patch_size} x {sampler.lr_patch_size} LR "
-            "pixels need more memory than there is; choose a smaller batch_size or network. The "
-            "last checkpoint is whole"
-        ) from error
 
 
 @torch.no_grad()
