@@ -36,7 +36,8 @@ from srlib import doctor
 print(doctor.report(doctor.examine()))
 doctor.show_test_widget()
 
-# %%
+# %% tags=["folded"]
+# @title Imports
 import functools
 import io
 import time
@@ -323,7 +324,8 @@ table = pd.DataFrame({name: score_methods(name) for name in comparison_names}).T
 table.loc["mean"] = table.mean()
 table.round(2)
 
-# %%
+# %% tags=["folded"]
+# @title Draw the scores
 figure, axes = plt.subplots()
 places = np.arange(len(table))
 for number, method in enumerate(table.columns):

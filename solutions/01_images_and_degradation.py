@@ -28,7 +28,8 @@
 # Time: 60 minutes to read and try, of which the computer needs less than one, with or without
 # a GPU.
 
-# %%
+# %% tags=["folded"]
+# @title Imports
 import io
 from functools import cache
 
@@ -75,7 +76,8 @@ show(
 #
 # *Predict:* the crop below lies around the highlight of the eye. Where are the large numbers?
 
-# %%
+# %% tags=["folded"]
+# @title Draw 8 x 8 pixels and their numbers
 small_crop = hr[97:105, 166:174]  # (8, 8, 3)
 figure, panels = plt.subplots(1, 2, figsize=(8.4, 4.2))
 panels[0].imshow(small_crop)
@@ -167,7 +169,8 @@ for name, change in flicker.items():
 # *Predict:* a wave swings 9 times per unit, and we take 10 samples. How fast is the slowest wave
 # through these samples?
 
-# %%
+# %% tags=["folded"]
+# @title Draw the two waves
 time = np.linspace(0, 1, 801)
 samples = np.arange(11) / 10
 figure, axes = plt.subplots(figsize=(8, 2.8))
@@ -202,7 +205,8 @@ apparent_frequency = check("01.2", apparent_frequency)
 # %% [markdown]
 # Move the frequency slowly from 0 to 20. The dashed wave is the one that your function names.
 
-# %%
+# %% tags=["folded"]
+# @title The slider
 board = Figure(figsize=(6.6, 3), layout="none")  # a fixed layout draws faster
 wave_axes = board.add_axes((0.12, 0.18, 0.86, 0.78))
 wave_axes.set(xlabel="position", ylabel="value", ylim=(-1.15, 1.15))
@@ -229,7 +233,8 @@ wave_slider
 # %% [markdown]
 # The same for print: what goes in, and what the samples show.
 
-# %%
+# %% tags=["folded"]
+# @title Draw the frequency seen against the frequency
 frequencies = np.linspace(0, 20, 401)
 figure, axes = plt.subplots(figsize=(8, 3.2))
 axes.plot(frequencies, apparent_frequency(frequencies, 10.0))
@@ -341,7 +346,8 @@ show(
 # the four you notice first when all are weak.
 
 
-# %%
+# %% tags=["folded"]
+# @title The slider
 def degraded(image, blur, scale, noise, quality):
     """Show the LR picture at the size of the HR picture."""
     small = degrade(image, blur, scale, noise, quality or None)

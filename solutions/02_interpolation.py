@@ -28,7 +28,8 @@
 # Time: 75 minutes to read and try, of which the computer needs less than one, with or without
 # a GPU.
 
-# %%
+# %% tags=["folded"]
+# @title Imports
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
@@ -155,7 +156,8 @@ cubic_weight = check("02.1", cubic_weight)
 # Here is your kernel beside the others. At whole distances each is 0, except at 0, where it is 1.
 # That is why the curves go through the pixels.
 
-# %%
+# %% tags=["folded"]
+# @title Draw the kernels
 x = np.linspace(-3.5, 3.5, 701)
 figure, axes = plt.subplots()
 for name in ("nearest", "bilinear", "lanczos3"):
@@ -178,7 +180,8 @@ show(
 #
 # Move the slider. The left side shows the kernel, the right side a crop enlarged by 4.
 
-# %%
+# %% tags=["folded"]
+# @title The slider
 crop = hr[64:144, 110:230]  # (80, 120, 3)
 small = imresize(crop, 1 / 4)
 board = Figure(figsize=(8.2, 3.4))
@@ -249,7 +252,8 @@ show(
 #
 # *Predict:* output pixel 0 of 8 lies left or right of input pixel 0 of 4?
 
-# %%
+# %% tags=["folded"]
+# @title Draw the two rows
 figure, axes = plt.subplots(figsize=(8, 2.4))
 for level, count, colour in ((1, 4, "C0"), (0, 8, "C1")):
     size = 8 / count
@@ -379,7 +383,8 @@ resize_row = check("02.3", resize_row)
 # Your function is a matrix in disguise: each output pixel is a weighted sum of input pixels. A
 # picture is resized by one such matrix for its rows and one for its columns.
 
-# %%
+# %% tags=["folded"]
+# @title Draw the matrices
 figure, panels = plt.subplots(1, 3, figsize=(10, 3.4))
 for axes, (title, scale, antialias) in zip(
     panels,

@@ -28,7 +28,8 @@
 # Time: 75 minutes to read and try, of which the computer needs about one on a CPU, and no less
 # on a GPU.
 
-# %%
+# %% tags=["folded"]
+# @title Imports
 import io
 
 import ipywidgets
@@ -190,7 +191,8 @@ distortion_slider
 # %% [markdown]
 # The same for print: how both scores fall with the strength.
 
-# %%
+# %% tags=["folded"]
+# @title Draw both scores against the strength
 grid = np.linspace(0.02, 1, 12)
 figure, panels = plt.subplots(1, 2, figsize=(10, 3.8))
 for name in distortions:
@@ -456,7 +458,8 @@ audit_table["IMDN change (dB)"] = imdn_change
 print(f"bicubic x4 on {title}")
 audit_table.round(3)
 
-# %%
+# %% tags=["folded"]
+# @title Draw the changes
 changes = audit_table[["change (dB)", "IMDN change (dB)"]]
 changes = changes.drop(["reference protocol", "scikit-image's default SSIM (7x7 uniform window)"])
 changes = changes.sort_values("change (dB)", ascending=False)

@@ -1,5 +1,6 @@
 """The notebook tool on scratch scripts; then the course's notebooks: form, outputs, execution."""
 
+import ast
 import functools
 import os
 import re
@@ -209,6 +210,13 @@ def test_a_second_run_writes_nothing(course, capsys):
         ("# What it is", "# ![x](data:image/png;base64,iVBO)", 10, "no saved output"),
         ("count = 3", "count = 3\n\n# %% outputs=[]", 15, "no saved output"),
         ("# # Doubling", "# Doubling", 1, "begin with a markdown cell"),
+        ('"parameters"]', '"parameters", "folded"]', 12, "opens with a line '# @title"),
+        (
+            "# %% [markdown]\n# # D",
+            '# %% [markdown] tags=["folded"]\n# # D',
+            8,
+            "is code that opens",
+        ),
     ],
 )
 def test_bad_scripts_are_refused_with_file_and_line(course, capsys, old, new, line, message):
@@ -218,6 +226,19 @@ def test_bad_scripts_are_refused_with_file_and_line(course, capsys, old, new, li
     assert error.startswith(f"solutions/90_doubling.py:{line}: ")
     assert message in error
     assert not list(course.glob("*/*.ipynb"))
+
+
+def test_a_folded_cell_is_folded_in_jupyterlab_and_colab(course, capsys):
+    edit(course, "# %%\nfrom", '# %% tags=["folded"]\n# @title Imports\nfrom')
+    assert run_tool(course) == 0
+    for notebook in (read(course), read(course, "solutions")):
+        setup, _, imports = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        assert tagged(notebook, "folded") == [setup, imports]
+        for cell in (setup, imports):
+            assert cell.source.startswith("# @title ")
+            assert cell.metadata.jupyter == {"source_hidden": True}
+            assert cell.metadata.cellView == "form"
+    assert [c.metadata for c in read(course).cells if c.cell_type == "markdown"] == 3 * [{}]
 
 
 def test_badge_and_clone_follow_the_setting(course):
@@ -334,6 +355,7 @@ def test_outputs_stay_while_the_code_is_the_same(course, capsys):
     run_tool(course)
     assert path.read_text() == before
     edit(course, "What it is about", "What it is all about")
+    edit(course, "# %%\nfrom", '# %% tags=["folded"]\n# @title Imports\nfrom')
     set_repository(course, "owner/name")
     run_tool(course)
     assert output_text(read(course).cells[2]) == "kept\n"
@@ -544,6 +566,28 @@ def test_code_cells_are_short(script):
         if cell.cell_type == "code" and "setup" not in cell.metadata.get("tags", []):
             lines = [line for line in cell.source.splitlines() if line.strip()]
             assert len(lines) <= 25, f"cell {index} of {script.stem}: {lines[0]}"
+
+
+OPEN_LINES = 250  # of code that is the lesson, in a notebook
+# Notebooks in which all other code is folded; those that are still to do are not here.
+FOLDED = [script for script in SCRIPTS if script.stem[:2] in ("00", "01", "02", "03")]
+
+
+@pytest.mark.parametrize("script", FOLDED, ids=lambda script: script.stem)
+def test_only_the_lesson_is_open(script):
+    cells = [cell for cell in learner(script).cells if cell.cell_type == "code"]
+    unfolded = [cell for cell in cells if "folded" not in cell.metadata.get("tags", [])]
+    lines = [line for cell in unfolded for line in cell.source.splitlines() if line.strip()]
+    assert len(lines) <= OPEN_LINES, f"fold what is not the lesson: {len(lines)} lines are open"
+    imports = ast.Import | ast.ImportFrom
+    for cell in unfolded:
+        only_imports = all(isinstance(node, imports) for node in ast.parse(cell.source).body)
+        assert not only_imports, "a cell of imports gets the tag folded"
+
+
+@each_script
+def test_no_exercise_is_folded(script):
+    assert sum(map(checks, tagged(learner(script), "folded"))) == 0
 
 
 def prose(text: str) -> str:

@@ -7,6 +7,9 @@ Run it from anywhere::
     python tools/build_notebooks.py                  # write all notebooks
     python tools/build_notebooks.py 02 03 --execute  # write and execute two of them
     python tools/build_notebooks.py --check          # write nothing, fail where a notebook is stale
+
+A code cell that is not the lesson has the tag ``folded`` and opens with a line ``# @title ...``:
+its code is folded under these words in JupyterLab, in Colab and on the site.
 """
 
 import argparse
@@ -33,6 +36,7 @@ from nbgrader.preprocessors.clearsolutions import ClearSolutions
 ROOT = Path(__file__).resolve().parents[1]
 SIZE_LIMIT = 1_000_000  # bytes of an executed learner notebook
 STUB = "raise NotImplementedError"
+TITLE = r"# @title (\S.*)"  # the first line of a folded cell: what stands there while it is folded
 METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -41,7 +45,7 @@ WIDGETS = "application/vnd.jupyter.widget-state+json"
 COLAB = "https://colab.research.google.com"
 
 SETUP = """\
-# Setup: make the course's package srlib importable, then say what this notebook runs on.
+# @title Setup: make the course's package importable, and say what this notebook runs on
 import importlib.util
 import sys
 from pathlib import Path
@@ -113,6 +117,10 @@ def check_script(path: Path) -> None:
     lines = path.read_text(encoding="utf-8").splitlines()
     if not any(re.match(r"# %%.*tags=.*[\"']parameters[\"']", line) for line in lines):
         refuse(1, 'no parameters cell: start one with # %% tags=["parameters"]')
+    for number, line in enumerate(lines, 1):
+        if re.match(r"# %%.*tags=.*[\"']folded[\"']", line):
+            if not re.match(TITLE, "".join(lines[number : number + 1])):
+                refuse(number, "a folded cell is code that opens with a line '# @title ...'")
     regions, begin = [], 0  # (first, last) line of each solution; the line that opened this one
     for number, line in enumerate([*lines, "# %%"], 1):
         marker = re.fullmatch(r"\s*### (BEGIN|END) SOLUTION\s*", line)
@@ -203,12 +211,14 @@ def build(path: Path, root: Path) -> tuple[NotebookNode, NotebookNode]:
         title, _, rest = cells[0].source.partition("\n")
         badge = f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]({link}/{path.stem}.ipynb)"
         cells[0].source = f"{title}\n\n{badge}\n\n{rest.lstrip()}".rstrip()
-    cells.insert(1, new_code_cell(setup, metadata={"tags": ["setup"]}))
+    cells.insert(1, new_code_cell(setup, metadata={"tags": ["setup", "folded"]}))
 
     solution = new_notebook(metadata=METADATA, nbformat_minor=5)
     for cell in cells:
         new = getattr(nbformat.v4, f"new_{cell.cell_type}_cell")
         metadata = {k: v for k, v in cell.metadata.items() if not k.startswith("lines_to_")}
+        if "folded" in metadata.get("tags", []):  # first for JupyterLab, then for Colab
+            metadata |= {"jupyter": {"source_hidden": True}, "cellView": "form"}
         solution.cells.append(new(cell.source, metadata=metadata))
     clear = ClearSolutions(enforce_metadata=False, code_stub={"python": STUB})
     learner, _ = clear.preprocess(copy.deepcopy(solution), {})
@@ -230,14 +240,16 @@ def stamp_ids(notebook: NotebookNode, topic: str) -> None:
 def keep_outputs(learner: NotebookNode, path: Path) -> bool:
     """Copy the outputs of the notebook at `path` if its code is the same; tell whether it was.
 
-    The setup cell may differ: a fork that enters its name in pyproject.toml changes no result.
+    The setup cell may differ, for a fork that enters its name in pyproject.toml changes no result;
+    so may the title of a folded cell.
     """
     if not path.is_file():
         return False
     old = nbformat.read(path, as_version=4)
     cells, before = ([c for c in nb.cells if c.cell_type == "code"] for nb in (learner, old))
     if len(cells) != len(before) or any(
-        cell.source != twin.source and "setup" not in cell.metadata.get("tags", [])
+        re.sub(f"^{TITLE}\n+", "", cell.source) != re.sub(f"^{TITLE}\n+", "", twin.source)
+        and "setup" not in cell.metadata.get("tags", [])
         for cell, twin in zip(cells, before, strict=True)
     ):
         return False

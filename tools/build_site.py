@@ -22,7 +22,7 @@ import sys
 from pathlib import Path
 
 import nbformat
-from build_notebooks import COLAB, ScriptError, course_address, widget_states
+from build_notebooks import COLAB, TITLE, ScriptError, course_address, widget_states
 from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -143,7 +143,7 @@ def text_page(file: str, page: str, root: Path, sources: dict[str, str]) -> str:
 def notebook_page(notebook: NotebookNode, stem: str, address: tuple[str, str]) -> None:
     """Turn a learner notebook into a page for reading, in place.
 
-    The title gets buttons, the setup cell is folded, and widgets become still frames.
+    The title gets buttons, folded cells stay folded, and widgets become still frames.
     """
     title = notebook.cells[0]
     badge = rf"\[!\[Open in Colab\]\({re.escape(COLAB)}[^)]*\)\]\([^)]*\)\s*"  # an image of Colab's
@@ -151,9 +151,10 @@ def notebook_page(notebook: NotebookNode, stem: str, address: tuple[str, str]) -
     moves = any(model["model_name"] == "ImageModel" for model in widget_states(notebook).values())
     title.source = f"{heading}\n\n{launch_bar(stem, address, moves)}\n\n{rest.lstrip()}"
     for cell in notebook.cells:
-        if "setup" in cell.metadata.get("tags", []):
+        if "folded" in cell.metadata.get("tags", []):
+            title = re.match(TITLE, cell.source)[1]
             cell.metadata.tags = [*cell.metadata.tags, "hide-input"]
-            cell.metadata.mystnb = {"code_prompt_show": "Show the setup"}
+            cell.metadata.mystnb = {f"code_prompt_{do}": title for do in ("show", "hide")}
         for output in cell.get("outputs", []):
             if VIEW in output.get("data", {}):
                 model = output.data[VIEW]["model_id"]
