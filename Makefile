@@ -29,7 +29,7 @@ CHROMIUM := $(shell for p in chromium chromium-browser google-chrome google-chro
 NBVAL  := $(if $(CHROMIUM),,--nbval-lax)
 MARKS  ?= not (notebooks or browser or network or processes or slow)
 
-.PHONY: help lab test test-fast lint notebooks bench publish update assignment grade site clean
+.PHONY: help lab test test-fast lint notebooks experiments bench publish update assignment grade site clean
 
 help:
 	@echo "make lab        install what is needed, open JupyterLab with the course"
@@ -38,6 +38,7 @@ help:
 	@echo "make test-fast  those that run no notebook, no browser, no other process"
 	@echo "make lint       ruff and codespell"
 	@echo "make notebooks  rebuild and execute the notebooks (NB='02 03' for some)"
+	@echo "make experiments  train for hours what a notebook's conclusions rest on (NB=04)"
 	@echo "make bench      measure what docs/results.md says about speed (BENCH=class_minute for one)"
 	@echo "make site       build the website into build/site"
 	@echo "make update     get the course's newest version; notebooks that you changed are kept"
@@ -63,6 +64,9 @@ lint: $(VENV)/.dev
 
 notebooks: $(VENV)/.dev
 	$(BIN)/python tools/build_notebooks.py $(NB) --execute
+
+experiments: $(VENV)/.dev
+	$(BIN)/python tools/experiments.py $(NB)
 
 bench: $(VENV)/.dev
 	$(BIN)/python tools/bench.py $(BENCH)

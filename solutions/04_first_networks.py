@@ -12,24 +12,25 @@
 # ---
 
 # %% [markdown]
-# # 04 First networks: convolution, pooling, and stacks that get too deep
+# # 04 First networks: your own training loop, and a listing to repair
 #
-# The first networks for pictures were made to name what is in them. They convolve, and they pool.
-# The first network for super-resolution left the pooling out and had three layers. The obvious
-# next step, many more layers of the same kind, fails. This notebook measures all of that. It
-# ends where notebook 05 starts: at the question what a deep network needs in order to learn.
+# Here a network learns for the first time, and you write both: the network, three layers, and the
+# loop that trains it, eight lines. Then comes a listing of ten layers that circulates under the
+# name SrResNet. It does not work. You measure what is wrong with it, and from here to notebook 07
+# it is repaired, one edit at a time, until it is the network that this course ships.
 #
 # **After this you can**
 #
-# - write a convolution and a pooling by hand, and say what pooling does to the position of things;
-# - train SRCNN, and say why the point where it starts decides what a short training reaches;
+# - write SRCNN and the loop that trains it, and say what each of its lines does;
+# - say what pooling loses, and why a network for pictures does without it;
 # - read a layer listing: count its parameters, see what it lacks, and predict where its gradient
 #   dies.
 #
-# Time: 75 minutes to read and try, of which the computer needs about three on two CPU cores.
+# Time: 90 minutes to read and try, of which the computer needs about three on two CPU cores.
 # With a GPU it trains longer and takes about as long.
 
-# %%
+# %% tags=["folded"]
+# @title Imports
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,56 +38,80 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import nn
-from tqdm.auto import tqdm
 
+# %% tags=["folded"]
+# @title Imports from the course's library
 from srlib.assets import sample_image, sample_names
 from srlib.data import PatchSampler, load_images, make_pairs
 from srlib.environment import by_profile
 from srlib.evaluation import evaluate, upscale
-from srlib.exercises import check
+from srlib.exercises import check, hint
 from srlib.figures import compare, show
 from srlib.figures.diagrams import draw_chain
+from srlib.figures.history import plot_trainings
 from srlib.image import rgb_to_y
-from srlib.layers import DeconvBlock
-from srlib.models import SRCNN, PlainCNN
+from srlib.layers import BicubicUpsample, DeconvBlock
 from srlib.resample import imresize
 from srlib.training import TrainConfig, train
+from srlib.training.experiments import compare_trainings, long_run
 from srlib.widgets import Explorer, PhotoPicker
 
 # %% tags=["parameters"]
-seeds = by_profile(ci=(0,), cpu=(0, 1, 2), gpu=(0, 1, 2, 3, 4))
-pooling_steps = by_profile(ci=3, cpu=120, gpu=3000)
-srcnn_steps = by_profile(ci=4, cpu=400, gpu=6000)
-depths = by_profile(ci=(2, 6), cpu=(2, 6, 12, 20), gpu=(2, 6, 12, 20))
-depth_steps = by_profile(ci=3, cpu=120, gpu=2000)
-crop_side = by_profile(ci=48, cpu=96, gpu=192)  # pixels of the test crops
+seeds = by_profile(ci=(0,), cpu=(0,), gpu=(0, 1, 2), long=(0, 1, 2))
+loop_steps = by_profile(ci=4, cpu=200, gpu=1000)  # your own loop
+start_steps = by_profile(ci=2, cpu=120, gpu=2000, long=2000)
+pooling_steps = by_profile(ci=2, cpu=200, gpu=4000, long=3000)
+listing_steps = by_profile(ci=1, cpu=4, gpu=400, long=100)
+depth_steps = by_profile(ci=2, cpu=100, gpu=2000, long=2000)
+depths = by_profile(ci=(2, 6, 10), cpu=(2, 6, 10, 20), gpu=(2, 6, 10, 20))
+crop_side = by_profile(ci=48, cpu=96, gpu=96)  # pixels of the test crops
 
 # %% [markdown]
-# A photograph, where its vertical edges are, and what two and three poolings leave of them. The
-# edges are still found. Where exactly they were is gone.
+# Experiments that train run twice in this course: for seconds here, and once for much longer, from
+# three seeds, by `make experiments`. What the long runs found is stored in `data/experiments`. A
+# figure shows both, and the text concludes from the long one.
+#
+# The picture below leads the way: SRCNN after its long run, beside the bicubic interpolation that
+# it starts from.
+
+# %% tags=["folded", "experiment"]
+# @title Photographs to train on, crops of others to score, and a score
+scale = 4
+device = "cuda" if torch.cuda.is_available() else "cpu"
+train_pairs = make_pairs(load_images("bundled/train"), scale)
+corners = {"chelsea": (60, 110), "coffee": (130, 330), "camera": (60, 180)}
+crops = {
+    name: sample_image(name)[top : top + crop_side, left : left + crop_side]
+    for name, (top, left) in corners.items()
+}
+test_pairs = make_pairs(crops, scale)
+eye = test_pairs[0]
 
 
-# %%
-def edges(image):
-    """Strength of vertical edges: uint8 (H, W, 3) -> float tensor (1, 1, H, W), 0 or more."""
-    luma = torch.from_numpy(rgb_to_y(image)).float()[None, None]
-    kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
-    return F.relu(F.conv2d(F.pad(luma, (1, 1, 1, 1), mode="replicate"), kernel[None, None]))
+def test_db(upscaler):
+    """Mean PSNR over the test crops, by the protocol of notebook 03, in dB."""
+    return evaluate(upscaler, test_pairs, scale, progress=False).loc["mean", "psnr_db"]
 
 
-def as_picture(features, size=1):
-    """Features (1, 1, H, W) -> uint8 (size * H, size * W, 3): white is none, black is most."""
-    grey = 255 - features[0, 0].clamp(max=255).byte().numpy()
-    return grey.repeat(size, 0).repeat(size, 1)[..., None].repeat(3, axis=2)
+bicubic_db = test_db(lambda lr: imresize(lr, scale))
+print(f"bicubic x{scale}: {bicubic_db:.2f} dB on {len(test_pairs)} crops of {crop_side} pixels")
 
-
-eye = sample_image("chelsea")[40:168, 100:228]  # (128, 128, 3)
-found = edges(eye)
-pooled = {f"pooled to 1 / {size}": as_picture(F.max_pool2d(found, size)) for size in (4, 8)}
+# %% tags=["folded"]
+# @title What the long run of section 3 reached
+long_start = long_run("04_start")
+reached = long_start.load(
+    "start as bicubic",
+    nn.Sequential(
+        BicubicUpsample(scale),
+        *(nn.Conv2d(3, 64, 9, padding=4), nn.ReLU()),
+        *(nn.Conv2d(64, 32, 5, padding=2), nn.ReLU()),
+        nn.Conv2d(32, 3, 5, padding=2),
+    ),
+)
+pictures = {"bicubic": imresize(eye.lr, scale), "SRCNN": upscale(reached, eye.lr)}
 show(
-    compare({"photograph": eye, "vertical edges": as_picture(found), **pooled}),
-    "A cat's eye, a drawing of its vertical edges, and the same edges as coarse and as very "
-    "coarse squares.",
+    compare({"original": eye.hr, **pictures}, reference="original", scale=scale),
+    "A cat's eye: the original, bicubic interpolation, and SRCNN, whose outlines are sharper.",
 )
 
 # %% [markdown]
@@ -122,9 +147,13 @@ def convolve(image, kernel):
 convolve = check("04.1", convolve)
 
 # %% [markdown]
-# Stuck? Run `from srlib.exercises import hint` and `hint("04.1")`. A wrong answer never stops
-# the notebook: `check` hands on the reference.
-#
+# Stuck? `hint("04.1")` gives one hint at a time. A wrong answer never stops the notebook: `check`
+# hands on the reference.
+
+# %%
+hint("04.1")
+
+# %% [markdown]
 # Your function and torch's, on a photograph:
 
 # %%
@@ -136,12 +165,21 @@ gap = abs(yours - theirs[0, 0].numpy()).max()
 print(f"{grey.shape} -> {yours.shape}, largest difference {gap:.0e}")
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# The kernel of 3 fits into a row of 5 three times and into one of 6 four times: 3x4. Each
+# convolution without padding takes `kernel - 1` pixels from both sides of the picture.
+#
+# </details>
+#
 # Now turn the nine weights yourself. The kernel is symmetric, so three numbers are enough.
 #
 # *Predict:* which weights blur? Which sharpen? Which leave only edges?
 
+# %% tags=["folded"]
+# @title Three sliders for nine weights
 
-# %%
+
 def weigh(image, centre, side, corner):
     """Filter a photograph with the kernel of these weights."""
     kernel = torch.tensor([[corner, side, corner], [side, centre, side], [corner, side, corner]])
@@ -162,7 +200,8 @@ kernel_slider = Explorer(
 )
 kernel_slider
 
-# %%
+# %% tags=["folded"]
+# @title The same for print
 coffee = sample_image("coffee")[60:260, 180:480]
 kernels = {"sharpen: 5, -1, 0": (5.0, -1.0, 0.0), "edges: 8, -1, -1": (8.0, -1.0, -1.0)}
 kernels["blur: 0.2, 0.1, 0.1"] = (0.2, 0.1, 0.1)
@@ -173,13 +212,251 @@ show(
 )
 
 # %% [markdown]
-# ## 2. Pooling, and what it loses
+# <details><summary>What happened</summary>
 #
-# A network that names things has to be indifferent to where they are: a cat on the left is a cat
-# on the right. **Max pooling** makes it so. It cuts the features into blocks and keeps the
-# largest value of each.
+# Weights of one sign blur: each pixel becomes a mean of its neighbours. A large centre with
+# negative neighbours sharpens: what differs from its surroundings is made to differ more. If the
+# weights sum to 0, an even area becomes 0 and only edges are left.
+#
+# </details>
+
+# %% [markdown]
+# ## 2. Three layers: SRCNN
+#
+# In 2014 Dong and others published the first convolutional network for super-resolution. It
+# enlarges by bicubic interpolation first, and repairs the result with three convolutions.
+
+# %% tags=["folded"]
+# @title Draw SRCNN
+show(
+    draw_chain(
+        [
+            ("LR image", "tensor", "(N, 3, H, W)"),
+            ("bicubic", "enlarge", "(N, 3, sH, sW)"),
+            ("conv 9x9", "conv", "(N, 64, sH, sW)"),
+            ("ReLU", "activation", ""),
+            ("conv 5x5", "conv", "(N, 32, sH, sW)"),
+            ("ReLU", "activation", ""),
+            ("conv 5x5", "conv", "(N, 3, sH, sW)"),
+        ],
+        title="SRCNN: interpolate, then three convolutions",
+    ),
+    "A chain of boxes: the image, bicubic interpolation, and three convolutions with ReLU between.",
+)
+
+# %% [markdown]
+# A **ReLU** sets what is negative to 0. Without it three convolutions would be one: sums of sums
+# are sums. The paper works on the luma alone; yours works on three colours.
 #
 # ### Exercise 04.2
+#
+# Write it, with `nn.Sequential`. `BicubicUpsample(scale)` is the first layer. A convolution is
+# `nn.Conv2d(channels before, channels after, kernel size, padding=...)`; choose the paddings so
+# that the size stays.
+
+
+# %%
+def srcnn(scale):
+    """SRCNN for three colours: a network from (N, 3, H, W) to (N, 3, scale * H, scale * W)."""
+    ### BEGIN SOLUTION
+    return nn.Sequential(
+        BicubicUpsample(scale),
+        nn.Conv2d(3, 64, 9, padding=4),
+        nn.ReLU(),
+        nn.Conv2d(64, 32, 5, padding=2),
+        nn.ReLU(),
+        nn.Conv2d(32, 3, 5, padding=2),
+    )
+    ### END SOLUTION
+
+
+srcnn = check("04.2", srcnn)
+
+# %% [markdown]
+# ## 3. The loop that trains it
+#
+# A network learns from pairs: a patch in low resolution, and the same patch as it should be. The
+# sampler of this course cuts them from photographs, eight at a time. Such a heap is a **batch**.
+
+
+# %% tags=["experiment"]
+def make_sampler(seed, lr_patch_size=8, batch_size=8):
+    """Random patches of the training photographs; the same ones for the same seed."""
+    options = {"lr_patch_size": lr_patch_size, "batch_size": batch_size}
+    return PatchSampler(train_pairs, scale, **options, seed=seed, device=device)
+
+
+# %%
+lr, hr = make_sampler(seed=0).sample()
+print("LR", tuple(lr.shape), " HR", tuple(hr.shape), " values", lr.min().item(), lr.max().item())
+
+# %% [markdown]
+# How wrong is an output? The **L1 loss** says it in one number: the mean absolute difference from
+# the original, over all pixels and colours. 0 is perfect; 0.1 is a tenth of the way from black to
+# white. (Notebook 09 compares it with the squared difference.)
+#
+# The **gradient** says for each weight how the loss changes if the weight grows. `backward`
+# computes it for all weights, from the last layer to the first. An **optimizer** moves each weight
+# a little against its gradient. The usual one is Adam, which gives every weight a step of its own
+# size.
+#
+# That is all. A step of training is this:
+#
+# ```python
+# lr, hr = sampler.sample()        # a batch
+# sr = network(lr)                 # forward
+# loss = F.l1_loss(sr, hr)         # how wrong
+# optimizer.zero_grad()            # forget the old gradient
+# loss.backward()                  # the new one, for all weights
+# optimizer.step()                 # move the weights
+# ```
+#
+# ### Exercise 04.3
+#
+# Write the step as a function, for a batch that is given. Return the loss as a number, which
+# `loss.item()` gives.
+
+
+# %%
+def train_step(network, lr, hr, optimizer):
+    """Move the weights once; return the loss before that: networks, (N, 3, H, W) -> float."""
+    ### BEGIN SOLUTION
+    loss = F.l1_loss(network(lr), hr)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+    ### END SOLUTION
+
+
+train_step = check("04.3", train_step)
+
+# %% [markdown]
+# Now the loop. Watch the picture below it form: it is what the network makes of the cat's eye
+# after so many steps.
+#
+# *Predict:* the weights are random at first. What does the first picture show? And which comes
+# first, the outlines or the right brightness?
+
+# %%
+torch.manual_seed(0)
+network = srcnn(scale).to(device)
+sampler = make_sampler(seed=0)
+optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+watched = {0, loop_steps // 20, loop_steps // 5, loop_steps}  # a picture after so many steps
+losses, pictures = [], {"original": eye.hr}
+for step in range(loop_steps + 1):
+    if step > 0:
+        lr, hr = sampler.sample()
+        losses.append(train_step(network, lr, hr, optimizer))
+    if step in watched:
+        pictures[f"step {step}"] = upscale(network, eye.lr)
+        film = compare(pictures, reference="original", scale=scale)
+        show(film, "Noise at first, then the eye of a cat, from step to step.", place="film")
+print(f"{test_db(network):.2f} dB after {loop_steps} steps; bicubic has {bicubic_db:.2f}")
+
+# %% tags=["folded"]
+# @title Draw the loss
+figure, axes = plt.subplots(figsize=(8, 3))
+axes.semilogy(np.arange(1, loop_steps + 1), losses)
+axes.set(xlabel="step", ylabel="L1 loss (log scale)", title="SRCNN, your loop")
+show(figure, "The loss falls steeply in the first steps, then slowly and with much noise.")
+
+# %% [markdown]
+# <details><summary>What happened</summary>
+#
+# At first there is no picture: three layers of random sums made noise of a good bicubic image.
+# The loss falls fast while brightness and colour come right, and the outlines return with them,
+# since they were in the input all the time. Then it crawls. After these steps the network is still
+# worse than its own input. The loss is noisy because each batch holds other patches, and some
+# are harder.
+#
+# </details>
+
+# %% [markdown]
+# ### `train` is your loop
+#
+# From here on the course calls `srlib.training.train`. Open it (Ctrl-click, or `train??`): it is
+# your loop, with a schedule for the learning rate, a log, and checkpoints so that nothing is lost
+# when somebody pulls the plug. With all that turned off it must give your losses, to the last
+# digit. Does it?
+
+# %%
+torch.manual_seed(0)
+config = TrainConfig(
+    steps=min(loop_steps, 20), learning_rate=1e-3, schedule="constant", warmup=0, clip_norm=None
+)
+history = train(srcnn(scale), make_sampler(seed=0), config)
+equal = history["loss"].to_list() == losses[: config.steps]
+print("the same losses, to the last digit:", equal)
+
+# %% [markdown]
+# ### The start decides
+#
+# SRCNN spends its steps on learning to hand on the picture that it was given. So help it: set the
+# weights so that one channel of each layer for each colour passes the picture on unchanged, while
+# the others are random but not used yet. The untrained network then *is* bicubic interpolation.
+# Layers, data and steps stay the same.
+#
+# *Predict:* which start is ahead after a hundred steps? And after thousands, does the other one
+# catch up?
+
+
+# %% tags=["experiment"]
+@torch.no_grad()
+def as_bicubic(network):
+    """Let channels 0, 1 and 2 of each layer hand on red, green and blue."""
+    for layer in network:
+        if isinstance(layer, nn.Conv2d):
+            middle = layer.kernel_size[0] // 2
+            layer.weight[:3] = 0
+            layer.bias[:3] = 0
+            for colour in range(3):
+                layer.weight[colour, colour, middle, middle] = 1
+    return network
+
+
+starts = {
+    "random start": lambda: srcnn(scale),
+    "start as bicubic": lambda: as_bicubic(srcnn(scale)),
+}
+start_runs = compare_trainings(
+    "04_start",
+    starts,
+    make_sampler,
+    TrainConfig(steps=start_steps, learning_rate=1e-3),
+    test_db,
+    seeds=seeds,
+    keep=["start as bicubic"],
+)
+
+# %% tags=["folded"]
+# @title Draw both starts
+show(
+    plot_trainings(start_runs, long_start, baselines={"bicubic": bicubic_db}, lowest_db=20),
+    "PSNR against step for two starts, here and in the long run. The one that starts as bicubic "
+    "is above it from the first hundreds of steps on; the random one comes from far below.",
+)
+long_start.table().round(2)
+
+# %% [markdown]
+# <details><summary>What happened</summary>
+#
+# The good start is ahead all the way. The random one has found after thousands of steps what the
+# other one knew from the first, and the long run ends before it has caught up. The paper trained
+# the long way, with hundreds of millions of backpropagations. Notebook 07 builds the good start
+# into the network, so that no weights need to be set: that is the image skip.
+#
+# </details>
+
+# %% [markdown]
+# ## 4. Pooling, and what it loses
+#
+# Networks that name what is in a picture had been successful before, and they pool. They have to be
+# indifferent to where things are: a cat on the left is a cat on the right. **Max pooling** makes
+# them so. It cuts the features into blocks and keeps the largest value of each.
+#
+# ### Exercise 04.4
 #
 # Write it for one channel. Rows and columns that do not fill a block are left out.
 
@@ -194,7 +471,7 @@ def max_pool(image, size):
     ### END SOLUTION
 
 
-max_pool = check("04.2", max_pool)
+max_pool = check("04.4", max_pool)
 
 # %% [markdown]
 # Put one bright pixel on a black picture of 8x8, at each of its 64 places.
@@ -213,17 +490,27 @@ pd.DataFrame(told_apart, index=["places that can be told apart, of 64"]).T
 # Each pooling of 2x2 divides the places by four. For a label that is the purpose. For a picture
 # with more pixels than before it is the wrong direction: **the position is the answer**.
 #
-# The same on a photograph. Shift it by a few pixels, and compare the features before and after
-# by their correlation: 1 means that nobody noticed.
-#
-# *Predict:* features of single pixels forget the old picture after how many pixels' shift? And
-# after pooling by 8?
+# Try it on a photograph. Shift it by a few pixels, and compare its edges before and after by their
+# correlation: 1 means that nobody noticed.
+
+# %% tags=["folded"]
+# @title Shift, pool, compare
 
 
-# %%
+def edges(image):
+    """Strength of vertical edges: uint8 (H, W, 3) -> float tensor (1, 1, H, W), 0 or more."""
+    luma = torch.from_numpy(rgb_to_y(image)).float()[None, None]
+    kernel = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+    return F.relu(F.conv2d(F.pad(luma, (1, 1, 1, 1), mode="replicate"), kernel[None, None]))
+
+
 def alike(first, second):
     """Correlation of two tensors of one shape."""
     return torch.corrcoef(torch.stack([first.flatten(), second.flatten()]))[0, 1].item()
+
+
+# %% tags=["folded"]
+# @title A slider for the shift
 
 
 def shift_and_pool(image, shift, size):
@@ -232,7 +519,10 @@ def shift_and_pool(image, shift, size):
     found = edges(image)
     parts = [features[..., :side, :side] for features in (found, found.roll(shift, dims=-1))]
     before, after = (F.max_pool2d(part, size) for part in parts)
-    panels = [as_picture(part, 2 * size) for part in (before, after, (before - after).abs())]
+    panels = []
+    for part in (before, after, (before - after).abs()):
+        level = 255 - part[0, 0].clamp(max=255).byte().numpy()  # white is none
+        panels.append(level.repeat(2 * size, 0).repeat(2 * size, 1)[..., None].repeat(3, axis=2))
     caption = f"before, after, difference; correlation {alike(before, after):.2f}"
     return np.concatenate(panels, axis=1), caption
 
@@ -245,236 +535,143 @@ shift_slider = Explorer(
 )
 shift_slider
 
-# %% [markdown]
-# For print, over the test photographs: the line is their mean, the band from the lowest to the
-# highest.
-
-# %%
+# %% tags=["folded"]
+# @title The same for print, over the test photographs
 shifts = np.arange(0, 13)
 test_edges = [edges(sample_image(name)) for name in sample_names("test")]
 figure, axes = plt.subplots()
 noticed = {}
 for size, style in zip((1, 2, 4, 8), ("-", "--", "-.", ":"), strict=True):
-    values = np.array(
-        [
-            [alike(F.max_pool2d(e, size), F.max_pool2d(e.roll(int(s), -1), size)) for s in shifts]
-            for e in test_edges
-        ]
-    )  # (photographs, shifts)
+    pooled = [[F.max_pool2d(e.roll(int(s), -1), size) for s in shifts] for e in test_edges]
+    values = np.array([[alike(row[0], after) for after in row] for row in pooled])
     noticed[size] = values[:, 1].mean()
     label = f"pooled by {size}" if size > 1 else "not pooled"
     axes.plot(shifts, values.mean(axis=0), style, label=label)
     axes.fill_between(shifts, values.min(axis=0), values.max(axis=0), alpha=0.15)
 axes.set(xlabel="shift (pixels)", ylabel="correlation with the features before")
-axes.set(title="The more is pooled, the less a shift is noticed")
+axes.set(title="The more is pooled, the less a shift is noticed: mean and range")
 axes.legend(loc="upper right")
 show(figure, "Correlation falls with the shift; the more is pooled, the slower it falls.")
 
 # %% [markdown]
 # ### What that costs
 #
-# Three networks for x2, all with three convolutions and a deconvolution that brings the features
-# to the size of the output. One pools never, one once, one twice. (The last is the library's
-# `PoolingCNN`.) The ones that pool even have more parameters, since they enlarge further.
+# Three networks, each with three convolutions and a deconvolution that brings the features to the
+# size of the output. One never pools, one pools once, one twice. What they make is *added* to the
+# bicubic image, and is 0 before training, so all three start at the bicubic score. From there on,
+# each decibel is detail that they found. The two that pool even have more parameters, since they
+# have further to enlarge.
 #
-# They train on the photographs for training and are scored on crops of others, by the protocol
-# of notebook 03. Each is trained from several seeds.
+# *Predict:* how much of the gain survives one pooling, and how much two?
 
-# %%
-scale = 2
-device = "cuda" if torch.cuda.is_available() else "cpu"
-train_pairs = make_pairs(load_images("bundled/train"), scale)
-corners = {"chelsea": (60, 110), "coffee": (130, 330), "camera": (60, 180)}
-crops = {
-    name: sample_image(name)[top : top + crop_side, left : left + crop_side]
-    for name, (top, left) in corners.items()
+
+# %% tags=["experiment"]
+class PooledDetail(nn.Module):
+    """Three convolutions with some poolings between, added to the bicubic image."""
+
+    def __init__(self, poolings, channels=16):
+        super().__init__()
+        layers = []
+        for index, before in enumerate((3, channels, channels)):
+            layers += [nn.Conv2d(before, channels, 3, padding=1), nn.ReLU()]
+            layers += [nn.MaxPool2d(2)] if index < poolings else []
+        last = DeconvBlock(channels, 3, scale * 2**poolings)
+        nn.init.zeros_(last.deconv.weight)
+        nn.init.zeros_(last.deconv.bias)
+        self.detail = nn.Sequential(*layers, last)
+        self.bicubic = BicubicUpsample(scale)
+
+    def forward(self, lr):
+        """(N, 3, H, W), sides divisible by 4 -> (N, 3, 4 H, 4 W)."""
+        return self.bicubic(lr) + self.detail(lr)
+
+
+# %% tags=["experiment"]
+def larger_patches(seed):
+    """Patches that stay larger than the kernels when they were pooled twice."""
+    return make_sampler(seed, lr_patch_size=16)
+
+
+names = ("no pooling", "one pooling", "two poolings")
+pooled_networks = {
+    name: (lambda count=count: PooledDetail(count)) for count, name in enumerate(names)
 }
-test_pairs = make_pairs(crops, scale)
-
-
-# %%
-def fit(model, seed, lr_patch_size=16, batch_size=8, on_step=None, **config):
-    """Train on random patches; return the history."""
-    sampler = PatchSampler(
-        train_pairs,
-        scale,
-        lr_patch_size=lr_patch_size,
-        batch_size=batch_size,
-        seed=seed,
-        device=device,
-    )
-    return train(model.to(device), sampler, TrainConfig(progress=False, **config), on_step=on_step)
-
-
-def test_db(upscaler):
-    """Mean PSNR over the test crops."""
-    return evaluate(upscaler, test_pairs, scale, progress=False).loc["mean", "psnr_db"]
-
-
-def bicubic(lr):
-    """The baseline."""
-    return imresize(lr, scale)
-
-
-print(
-    f"bicubic x{scale}: {test_db(bicubic):.2f} dB on {len(test_pairs)} crops of {crop_side} pixels"
+pooling_runs = compare_trainings(
+    "04_pooling",
+    pooled_networks,
+    larger_patches,
+    TrainConfig(steps=pooling_steps, learning_rate=2e-3),
+    test_db,
+    seeds=seeds,
 )
 
-
-# %%
-def classical_cnn(poolings, channels=16):
-    """Three convolutions with `poolings` poolings between, a deconvolution and a sigmoid."""
-    layers = []
-    for index, before in enumerate((3, channels, channels)):
-        layers += [nn.Conv2d(before, channels, 3, padding=1), nn.ReLU()]
-        if index < poolings:
-            layers.append(nn.MaxPool2d(2))
-    return nn.Sequential(*layers, DeconvBlock(channels, 3, scale * 2**poolings), nn.Sigmoid())
-
-
-pooling_rows, blurred = [], {}
-for seed in tqdm(seeds, desc="pooling", unit="seed"):
-    for poolings in (0, 1, 2):
-        torch.manual_seed(seed)
-        model = classical_cnn(poolings)
-        fit(model, seed, batch_size=16, steps=pooling_steps, learning_rate=2e-3)
-        size = sum(p.numel() for p in model.parameters())
-        pooling_rows.append((poolings, seed, size, test_db(model)))
-        blurred[f"{poolings} poolings"] = upscale(model, test_pairs[0].lr)
-pooling_table = pd.DataFrame(pooling_rows, columns=["poolings", "seed", "parameters", "psnr_db"])
-pooling_db = pooling_table.groupby("poolings")["psnr_db"].agg(["mean", "min", "max"])
-pooling_table.groupby("poolings")[["parameters"]].first().join(pooling_db).round(2)
-
-# %%
+# %% tags=["folded"]
+# @title Draw what pooling costs
+long_pooling = long_run("04_pooling")
 show(
-    compare({"original": crops["chelsea"], **blurred}, reference="original", scale=scale),
-    "A cat's eye, and what three networks make of it: the more poolings, the more blurred.",
+    plot_trainings(pooling_runs, long_pooling, baselines={"bicubic": bicubic_db}),
+    "PSNR against step for three networks that start at bicubic. Without pooling the curve rises "
+    "furthest, with one pooling less, with two the least.",
 )
+pooling_table = long_pooling.table()
+pooling_table["gain (dB)"] = pooling_table["mean (dB)"] - bicubic_db
+pooling_table.round(2)
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
 # The features that were pooled still know that there is an eye. The deconvolution has to guess
-# where its outline runs, and the best guess under doubt is a mean: blur.
+# where its outline runs, and the best guess under doubt is a mean: nearly nothing is added. That is
+# what the last column says. It is not a matter of patience: in the long run the order stays.
 #
-# Note also that none of the three comes near the bicubic line above. In so short a time a network
-# that has to make the whole picture from nothing does not get there. Keep that in mind.
+# </details>
 
 # %% [markdown]
-# ## 3. SRCNN
+# ## 5. Ten layers, and what they lack
 #
-# In 2014 Dong and others published the first convolutional network for super-resolution. It
-# enlarges by bicubic interpolation first and repairs the luma of the result with three
-# convolutions, without any pooling.
-
-# %%
-show(
-    draw_chain(
-        [
-            ("luma, low resolution", "tensor", "(N, 1, H, W)"),
-            ("bicubic", "enlarge", "(N, 1, sH, sW)"),
-            ("conv 9x9", "conv", "(N, 64, sH, sW)"),
-            ("ReLU", "activation", ""),
-            ("conv 5x5", "conv", "(N, 32, sH, sW)"),
-            ("ReLU", "activation", ""),
-            ("conv 5x5", "conv", "(N, 1, sH, sW)"),
-        ],
-        title="SRCNN: interpolate, then three convolutions",
-    ),
-    "A chain of boxes: the image, bicubic interpolation, and three convolutions with ReLU between.",
-)
-
-# %% [markdown]
-# Its layers were said to extract patches, map them and put them together. What the training has
-# to find first, however, is how to pass the picture through at all: with random weights the
-# output is noise, though the input was a good picture already.
-#
-# So we start it twice: with torch's random weights, and so that one channel of each layer passes
-# the picture on unchanged while the others are random but not yet used. The untrained network
-# then *is* bicubic interpolation. Architecture, data and steps are the same.
-#
-# *Predict:* which start wins, and does either get above bicubic?
+# A listing of ten layers circulates under the name SrResNet. In its usual form it reads like this.
 
 
 # %%
-@torch.no_grad()
-def start_as_identity(network):
-    """Let channel 0 of each layer hand the bicubic picture on; silence the other channels."""
-    for layer in (network.extract, network.map, network.reconstruct):
-        middle = layer.kernel_size[0] // 2
-        layer.weight[0] = 0
-        layer.bias[0] = 0
-        layer.weight[0, 0, middle, middle] = 1
-    network.reconstruct.weight[0, 1:] = 0
-    return network
+class Listing(nn.Module):
+    """Ten convolutions, as found."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 64, 3, padding=1)
+        self.conv2 = nn.Conv2d(64, 128, 3, padding=1)
+        self.conv3 = nn.Conv2d(128, 256, 3, padding=1)
+        self.conv4 = nn.Conv2d(256, 512, 3, padding=1)
+        self.conv5 = nn.Conv2d(512, 1024, 3, padding=1)
+        self.conv6 = nn.Conv2d(1024, 512, 3, padding=1)
+        self.conv7 = nn.Conv2d(512, 256, 3, padding=1)
+        self.conv8 = nn.Conv2d(256, 128, 3, padding=1)
+        self.conv9 = nn.Conv2d(128, 64, 3, padding=1)
+        self.conv10 = nn.Conv2d(64, 3, 3, padding=1)
+
+    def forward(self, x):
+        """(N, 3, H, W) -> (N, 3, H, W)."""
+        for layer in list(self.children())[:-1]:
+            x = F.relu(layer(x))
+        return torch.sigmoid(self.conv10(x))
 
 
-def fit_srcnn(network, seed):
-    """Train; return the PSNR after some of the steps, and the seconds of training."""
-    curve = {0: test_db(network.to(device))}
-    every = max(1, srcnn_steps // 8)
-
-    def note(step, model):
-        if step % every == 0:
-            curve[step] = test_db(model)
-
-    history = fit(network, seed, steps=srcnn_steps, on_step=note)
-    return pd.Series(curve), history["seconds"].iloc[-1]
-
-
-# %%
-srcnn_runs, networks, srcnn_seconds = {}, {}, []
-for seed in tqdm(seeds, desc="SRCNN", unit="seed"):
-    for start in ("random start", "start as bicubic"):
-        torch.manual_seed(seed)
-        network = SRCNN(scale)
-        if start == "start as bicubic":
-            start_as_identity(network)
-        srcnn_runs[start, seed], seconds = fit_srcnn(network, seed)
-        networks[f"SRCNN, {start}"] = network
-        srcnn_seconds.append(seconds)
-
-# %%
-figure, axes = plt.subplots()
-for start, style in (("random start", "-"), ("start as bicubic", "--")):
-    curves = pd.concat([srcnn_runs[start, seed] for seed in seeds], axis=1)
-    axes.plot(curves.mean(axis=1), style, marker="o", label=f"SRCNN, {start}")
-    axes.fill_between(curves.index, curves.min(axis=1), curves.max(axis=1), alpha=0.25)
-axes.axhline(test_db(bicubic), color="black", linestyle=":", label="bicubic")
-axes.set(xlabel="step", ylabel="PSNR of the test crops (dB)", ylim=(22, None))
-axes.set(title=f"SRCNN x{scale}, {np.mean(srcnn_seconds):.0f} s of training a line")
-axes.legend(loc="lower right")
-show(
-    figure,
-    "PSNR against step for two starts. The one that starts as bicubic rises above it; "
-    "the random one comes from far below.",
-)
-
-# %% [markdown]
-# Beginning at bicubic, SRCNN beats it within seconds. From random weights it spends the training
-# on learning what bicubic knew. The paper did it the long way, with hundreds of millions of
-# backpropagations, and arrived above as well. Notebook 05 builds the good start into the network:
-# the image skip.
-
-# %% [markdown]
-# ## 4. Ten layers, and what they lack
-#
-# A listing of ten layers circulates under the name SrResNet. In its usual form it reads like
-# this.
-
-# %%
-listing_widths = [3, 64, 128, 256, 512, 1024, 512, 256, 128, 64, 3]
-layers = []
-for before, after in zip(listing_widths[:-1], listing_widths[1:], strict=True):
-    layers += [nn.Conv2d(before, after, kernel_size=3, padding=1), nn.ReLU()]
-layers[-1] = nn.Sigmoid()
-listing = nn.Sequential(*layers)
+listing = Listing()
 with torch.inference_mode():
     print("input", (1, 3, 24, 24), " output", tuple(listing(torch.rand(1, 3, 24, 24)).shape))
 
 # %% [markdown]
-# Look for the "res" in it: nothing is added anywhere. Look for a deconvolution, or anything else
-# that enlarges: the output is as large as the input. It is a plain stack of convolutions.
+# *Before you read on:* the name promises **s**uper-**r**esolution and **res**idual connections.
+# Where in the listing is either?
 #
-# ### Exercise 04.3
+# <details><summary>What is missing</summary>
+#
+# Nothing enlarges: the output is as large as the input. Nothing is added to anything: there is no
+# residual connection, and no deconvolution. It is a plain stack of convolutions.
+#
+# </details>
+#
+# ### Exercise 04.5
 #
 # How large is it? Count the parameters of a chain of convolutions with the given numbers of
 # channels, from the input's to the output's. Each layer has biases.
@@ -491,99 +688,129 @@ def count_parameters(widths, kernel_size):
     ### END SOLUTION
 
 
-count_parameters = check("04.3", count_parameters)
+count_parameters = check("04.5", count_parameters)
 
 # %%
+listing_widths = [3, 64, 128, 256, 512, 1024, 512, 256, 128, 64, 3]
 counted = sum(p.numel() for p in listing.parameters())
-srcnn_size = sum(p.numel() for p in SRCNN(scale).parameters())
+srcnn_size = sum(p.numel() for p in srcnn(scale).parameters())
 widest = count_parameters([512, 1024, 512], 3)
 print(f"the listing: {count_parameters(listing_widths, 3):,} by formula, {counted:,} counted")
 print(f"SRCNN: {srcnn_size:,}. The listing has {counted / srcnn_size:.0f} times as many,")
 print(f"{widest / counted:.0%} of them in the two layers around the 1024 channels.")
 
 # %% [markdown]
-# To compare it at all, it needs something that enlarges. `PlainCNN` puts the bicubic
-# interpolation in front, as in SRCNN, and is otherwise the listing. Every parameter is used once
-# for every pixel of the large picture.
+# ### The formula it should be
 #
-# It now trains **as long on the clock** as SRCNN did, with the same batches.
+# The name SrResNet stands for a formula, which this course builds:
 #
-# *Predict:* how many steps does it get?
+# $$ y = \sigma\big(W_{out} * \mathrm{ReLU}(W_{res} * (x + F_{res}(x)) + b_{out})\big) $$
+#
+# $x$ are features of the small picture, $F_{res}$ residual blocks, $W_{res}$ a deconvolution that
+# enlarges, $W_{out}$ a last convolution, $\sigma$ the sigmoid. Of all this the listing has the
+# sigmoid and the last convolution. The rest comes as a ladder, one edit a rung:
+#
+# | rung | the edit | place in the formula | notebook |
+# |---|---|---|---|
+# | 1 | an input it can use: bicubic interpolation in front | | 04 |
+# | 2 | even widths, at a cost that trains | | 04 |
+# | 3 | the residual addition in each block | $F_{res}$ | 05 |
+# | 4 | a skip over all blocks | $x + F_{res}(x)$ | 05 |
+# | 5 | a deconvolution at the end instead of the interpolation in front | $W_{res}$ | 06 |
+# | 6 | the bicubic image added before the sigmoid | inside $\sigma$ | 07 |
 
-# %%
-same_time = float(np.mean(srcnn_seconds))
-listing_db, listing_steps = [], []
-for seed in tqdm(seeds, desc="listing", unit="seed"):
-    torch.manual_seed(seed)
-    network = PlainCNN(scale)
-    history = fit(network, seed, seconds=same_time)
-    listing_steps.append(len(history))
-    listing_db.append(test_db(network))
-networks["ten-layer listing"] = network
-rows = {
-    "bicubic": (0, 0, [test_db(bicubic)]),
-    "ten-layer listing": (counted, np.mean(listing_steps), listing_db),
-}
-for start in ("random start", "start as bicubic"):
-    final = [srcnn_runs[start, seed].iloc[-1] for seed in seeds]
-    rows[f"SRCNN, {start}"] = (srcnn_size, srcnn_steps, final)
-same_minute = pd.DataFrame(
-    {
-        name: (size, round(steps), np.mean(db), min(db), max(db))
-        for name, (size, steps, db) in rows.items()
-    },
-    index=["parameters", "steps", "psnr_db", "lowest", "highest"],
-).T.astype({"parameters": int, "steps": int})
-print(f"{same_time:.1f} s of training each")
-same_minute.round(2)
+# %% [markdown]
+# ### Rung 1: an input it can use
+#
+# The edit is one line: the picture is enlarged before the first layer. Now the listing can be
+# trained and scored. Every one of its weights is used for every pixel of the *large* picture.
+#
+# *Predict:* how many steps does it get in the time in which SRCNN gets a thousand?
 
-# %%
-figure, axes = plt.subplots(figsize=(8, 3))
-middle = same_minute["psnr_db"]
-spread = [middle - same_minute["lowest"], same_minute["highest"] - middle]
-axes.barh(same_minute.index, middle, xerr=spread, capsize=5, color=["grey", "C1", "C0", "C2"])
-for place, (value, steps) in enumerate(zip(middle, same_minute["steps"], strict=True)):
-    axes.text(1, place, f"{value:.1f} dB after {steps} steps", va="center", color="white")
-axes.set(xlabel="PSNR of the test crops (dB)", title=f"{same_time:.0f} s of training each")
-axes.grid(False, axis="y")
-show(figure, "Bars: the ten-layer listing is far below bicubic, SRCNN from the good start above.")
 
-# %%
-pictures = {"bicubic": bicubic(test_pairs[0].lr)}
-pictures |= {name: upscale(network, test_pairs[0].lr) for name, network in networks.items()}
-pictures = {"original": crops["chelsea"], **pictures}
-show(
-    compare(pictures, reference="original", scale=scale),
-    "The cat's eye from each network. The ten-layer listing shows hardly anything.",
+# %% tags=["experiment"]
+def rung_1():
+    """The ten layers behind the bicubic interpolation."""
+    return nn.Sequential(BicubicUpsample(scale), Listing())
+
+
+def one_patch(seed):
+    """A batch of one, because a step is so dear."""
+    return make_sampler(seed, batch_size=1)
+
+
+listing_runs = compare_trainings(
+    "04_listing",
+    {"rung 1, the listing": rung_1},
+    one_patch,
+    TrainConfig(steps=listing_steps, learning_rate=2e-4),
+    test_db,
+    seeds=seeds[:1] if listing_steps < 10 else seeds,
 )
 
-# %% [markdown]
-# What is missing in the listing, and where the course puts it in:
-#
-# | missing | what that does | notebook |
-# |---|---|---|
-# | a path around the layers | ten layers must first learn to hand the picture on | 05 |
-# | a layer that enlarges | an interpolation in front, every layer works at full size | 06 |
-# | a sensible distribution of widths | most parameters sit in two layers in the middle | 07 |
-#
-# A fair word: what it reaches after hours on a GPU was not measured here. What was measured is the
-# price of a step, and how little a few steps do from such a start.
+# %% tags=["folded"]
+# @title What a step of each costs
+long_listing = long_run("04_listing")
+cost = pd.DataFrame(
+    {
+        name: {
+            "parameters": run.record["parameters"][candidate],
+            "steps": run.record["steps"],
+            "seconds for 1000 steps": 1000 * run.curves["seconds"].max() / run.record["steps"],
+            "reached (dB)": run.scores().loc[candidate].mean(),
+        }
+        for name, run, candidate in (
+            ("SRCNN, random start, batches of 8", long_start, "random start"),
+            ("rung 1, batches of 1", long_listing, "rung 1, the listing"),
+        )
+    }
+).T
+print(f"the long runs; bicubic has {bicubic_db:.2f} dB")
+cost.round({"seconds for 1000 steps": 0, "reached (dB)": 2})
 
 # %% [markdown]
-# ## 5. Why deeper plain networks train worse
+# <details><summary>What happened</summary>
 #
-# Is it only the size? Take slim stacks of equal width, 16 channels, as deep as you like, with
-# torch's own initialisation and the same number of steps.
+# A step of the listing takes many times as long as one of SRCNN, though it gets a single patch
+# where SRCNN gets eight. In the long run it stays far below the bicubic image that it was given.
+# A fair word: what it would reach after weeks on a large GPU was not measured here. What was
+# measured is the price of a step, and how far some hundred steps lead.
 #
-# *Predict:* 2, 6, 12 or 20 layers: which one is best?
+# </details>
 
-# %%
-width = 16
+# %% [markdown]
+# ### Rung 2: even widths
+#
+# Nothing needs 1024 channels in the middle. The second edit gives all hidden layers 16. Ten layers
+# with 16 channels have fewer parameters than SRCNN, and a step costs less. So is it good now?
+#
+# ## 6. Why deeper plain networks train worse
+#
+# To see what depth does, take such stacks with 2, 6, 10 and 20 layers, all of 16 channels. Ten is
+# rung 2. The deepest one also gets a better start, by He et al. (2015), which section 7 explains.
+#
+# *Predict:* which depth is best after the same number of steps?
 
 
-def plain(depth):
-    """`depth` convolutions of equal width behind the bicubic interpolation."""
-    return PlainCNN(scale, widths=(width,) * (depth - 1))
+# %% tags=["experiment"]
+class Plain(nn.Module):
+    """`depth` convolutions of 16 channels behind the bicubic interpolation, and a sigmoid."""
+
+    def __init__(self, depth, channels=16):
+        super().__init__()
+        widths = [3] + [channels] * (depth - 1) + [3]
+        self.bicubic = BicubicUpsample(scale)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(before, after, 3, padding=1)
+            for before, after in zip(widths[:-1], widths[1:], strict=True)
+        )
+
+    def forward(self, lr):
+        """(N, 3, H, W) -> (N, 3, 4 H, 4 W)."""
+        x = self.bicubic(lr)
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return torch.sigmoid(self.layers[-1](x))
 
 
 def he_start(network):
@@ -594,47 +821,43 @@ def he_start(network):
     return network
 
 
-stacks = {f"{depth} layers": (lambda d=depth: plain(d)) for depth in depths}
+# %% tags=["experiment"]
+stacks = {f"{depth} layers": (lambda depth=depth: Plain(depth)) for depth in depths}
 deepest = f"{depths[-1]} layers"
-stacks[f"{deepest}, He's start"] = lambda: he_start(plain(depths[-1]))
-stack_losses, stack_db = {}, {}
-for seed in tqdm(seeds, desc="depth", unit="seed"):
-    for name, make in stacks.items():
-        torch.manual_seed(seed)
-        network = make()
-        history = fit(network, seed, 12, steps=depth_steps, learning_rate=2e-3)
-        stack_losses[name, seed] = history["loss"].rolling(15, min_periods=1).mean()
-        stack_db[name, seed] = test_db(network)
-
-# %%
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.2), width_ratios=(1.5, 1))
-depth_db = pd.Series(stack_db).groupby(level=0, sort=False).agg(["mean", "min", "max"])
-for place, name in enumerate(stacks):
-    curves = pd.concat([stack_losses[name, seed] for seed in seeds], axis=1)
-    style = "--" if "He" in name else "-"
-    left.plot(curves.mean(axis=1), style, color=f"C{place}", label=name)
-    left.fill_between(
-        curves.index, curves.min(axis=1), curves.max(axis=1), color=f"C{place}", alpha=0.2
-    )
-    mean, lowest, highest = depth_db.loc[name]
-    bar = [[mean - lowest], [highest - mean]]
-    right.errorbar(place, mean, yerr=bar, fmt="o", capsize=6, color=f"C{place}")
-left.set(xlabel="step", ylabel="training loss, mean of 15 steps (L1)", title="Training")
-left.legend(loc="upper right")
-right.set(ylabel="PSNR of the test crops (dB)", title="Test, mean and range")
-right.set_xticks(range(len(stacks)), [name.replace(", ", "\n") for name in stacks], rotation=45)
-show(
-    figure,
-    "Training loss of plain stacks: the deepest ones hardly move, six layers learn most. "
-    "The test scores show the same order.",
+stacks[f"{deepest}, He's start"] = lambda: he_start(Plain(depths[-1]))
+depth_runs = compare_trainings(
+    "04_depth",
+    stacks,
+    make_sampler,
+    TrainConfig(steps=depth_steps, learning_rate=2e-3),
+    test_db,
+    seeds=seeds,
 )
 
+# %% tags=["folded"]
+# @title Draw the depths
+long_depth = long_run("04_depth")
+show(
+    plot_trainings(depth_runs, long_depth, baselines={"bicubic": bicubic_db}),
+    "PSNR against step for plain stacks of four depths, here and in the long run, with the "
+    "bicubic score as a line that none of them reaches.",
+)
+depth_table = long_depth.table()
+depth_table.round(2)
+
 # %% [markdown]
-# More layers help at first. Then they hurt, and not because of overfitting: the *training* loss
-# is worse. A deeper stack could always do what the shallow one does, if the further layers handed
-# the picture on. It does not find that. He and others (2016) called it **degradation**.
+# <details><summary>What happened</summary>
 #
-# ### The reason, before the first step
+# See the table, which is the long run's. A stack of a few layers learns to hand on the picture.
+# The deeper it is, the longer that takes, and the deepest does not find it at all: it ends with an
+# even grey. That is not overfitting, since the loss on the training patches is as bad. He and
+# others (2016) called it **degradation**: a deeper stack could always do what the shallow one does,
+# if the further layers handed the picture on, and does not find that.
+#
+# </details>
+
+# %% [markdown]
+# ## 7. The reason, before the first step
 #
 # The gradient reaches the first layer through all others. Torch initialises a convolution with
 # weights of variance 1 / (3 inputs), and a ReLU lets half of the signal's power through. So a
@@ -647,9 +870,8 @@ show(
 # %%
 def at_the_start(network, seed):
     """Norm of the gradient of each layer's weights; how much the outputs of 8 patches differ."""
-    sampler = PatchSampler(train_pairs, scale, lr_patch_size=12, batch_size=8, seed=seed)
-    lr, hr = sampler.sample()
-    sr = network(lr)  # (N, 3, sP, sP)
+    lr, hr = make_sampler(seed).sample()
+    sr = network.to(device)(lr)  # (N, 3, sP, sP)
     F.l1_loss(sr, hr).backward()
     norms = [layer.weight.grad.norm().item() for layer in network.layers]
     return norms, sr.std(dim=0).mean().item()
@@ -658,13 +880,14 @@ def at_the_start(network, seed):
 norms, contrast = {}, {}
 for name, make in stacks.items():
     runs = []
-    for seed in seeds:
+    for seed in (0, 1, 2):
         torch.manual_seed(seed)
         runs.append(at_the_start(make(), seed))
     norms[name] = np.array([run[0] for run in runs])  # (seeds, layers)
     contrast[name] = np.mean([run[1] for run in runs])
 
-# %%
+# %% tags=["folded"]
+# @title Draw the gradients
 figure, axes = plt.subplots(figsize=(9, 4.5))
 for place, (name, values) in enumerate(norms.items()):
     layer = np.arange(1, values.shape[1] + 1)
@@ -681,20 +904,19 @@ show(
     "many powers of ten in the deepest stack. With He's start it stays level.",
 )
 
-# %%
+# %% tags=["folded"]
+# @title Two things that die out
 reach = norms[deepest]
 factor = (reach[:, 0] / reach[:, -1]) ** (1 / (reach.shape[1] - 1))
-start_table = pd.DataFrame(
+print(f"{deepest}: factor for each layer {factor.mean():.2f}, expected {(1 / 6) ** 0.5:.2f}")
+pd.DataFrame(
     {
         "first layer's gradient": [f"{value[:, 0].mean():.0e}" for value in norms.values()],
         "last layer's gradient": [f"{value[:, -1].mean():.0e}" for value in norms.values()],
         "contrast of the outputs": [f"{value:.0e}" for value in contrast.values()],
-        "PSNR trained (dB)": depth_db["mean"].round(2).to_list(),
     },
     index=list(norms),
 )
-print(f"{deepest}: factor for each layer {factor.mean():.2f}, expected {(1 / 6) ** 0.5:.2f}")
-start_table
 
 # %% [markdown]
 # Two things die out. Backwards, the gradient of the first layers. Adam divides by the gradient's
@@ -703,37 +925,121 @@ start_table
 # eight different patches differ, in a range of 0 to 1. In the deepest stack the output is the
 # same grey whatever goes in, and there is nothing to learn from but the grey.
 #
-# He's initialisation keeps the gradient level, and the deep stack trains: its loss falls. The
-# figure shows how far that gets it in the same steps. It repairs the start, not the plan: every
-# layer still has to hand on the whole picture. Notebook 05 gives the picture a way around them.
+# He's initialisation keeps the gradient level, and the deep stack trains. The figure of section 6
+# shows how far that gets it. It repairs the start, not the plan: every layer still has to hand on
+# the whole picture. Notebook 05 gives the picture a way around them: rung 3.
+
+# %% [markdown]
+# ## 8. Find the bug, and measure something of your own
+#
+# ### Exercise 04.6
+#
+# This function makes a stack of convolutions. It runs, it gives pictures of the right size, and
+# its loss hardly falls. Find out why, and write it right. Start by counting its parameters.
+#
+# ```python
+# def make_stack(depth, width):
+#     class Stack(nn.Module):
+#         def __init__(self):
+#             super().__init__()
+#             widths = [3] + [width] * (depth - 1) + [3]
+#             pairs = zip(widths[:-1], widths[1:], strict=True)
+#             self.layers = [nn.Conv2d(a, b, 3, padding=1) for a, b in pairs]
+#
+#         def forward(self, x):
+#             for layer in self.layers[:-1]:
+#                 x = F.relu(layer(x))
+#             return self.layers[-1](x)
+#
+#     return Stack()
+# ```
+
+
+# %%
+def make_stack(depth, width):
+    """Stack of `depth` 3x3 convolutions with ReLU between: network (N, 3, H, W) -> the same."""
+
+    ### BEGIN SOLUTION
+    class Stack(nn.Module):
+        def __init__(self):
+            super().__init__()
+            widths = [3] + [width] * (depth - 1) + [3]
+            pairs = zip(widths[:-1], widths[1:], strict=True)
+            self.layers = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairs)
+
+        def forward(self, x):
+            for layer in self.layers[:-1]:
+                x = F.relu(layer(x))
+            return self.layers[-1](x)
+
+    return Stack()
+    ### END SOLUTION
+
+
+make_stack = check("04.6", make_stack)
+
+# %% [markdown]
+# ### Open
+#
+# Does SRCNN need its first kernel of 9x9? Three layers of 9-5-5 look at 17 pixels a side. Choose
+# other kernels with the same field, or with the same number of weights, and compare. Say before
+# you start what you will compare at equal: steps, seconds, or parameters.
+#
+# <details><summary>A sample answer</summary>
+#
+# ```python
+# def other(kernels):
+#     first, second, third = kernels
+#     return as_bicubic(nn.Sequential(
+#         BicubicUpsample(scale),
+#         nn.Conv2d(3, 64, first, padding=first // 2), nn.ReLU(),
+#         nn.Conv2d(64, 32, second, padding=second // 2), nn.ReLU(),
+#         nn.Conv2d(32, 3, third, padding=third // 2),
+#     ))
+#
+# runs = compare_trainings(
+#     "my_kernels", {str(k): (lambda k=k: other(k)) for k in ((9, 5, 5), (5, 5, 9), (7, 7, 5))},
+#     make_sampler, TrainConfig(steps=start_steps, learning_rate=1e-3), test_db, seeds=(0, 1, 2))
+# plot_trainings(runs, baselines={"bicubic": bicubic_db})
+# ```
+#
+# All three have a field of 17 pixels. (7, 7, 5) has more weights than (9, 5, 5), since they sit in
+# the middle layer, where both sides have many channels: equal field is not equal cost. Whether a
+# difference in score is larger than the spread over the seeds, the figure shows.
+#
+# </details>
 
 # %% [markdown]
 # ## What you saw
 
-# %%
+# %% tags=["folded"]
+# @title The numbers, from the long runs
 print(f"Of 64 places of a dot, two poolings of 2x2 leave {told_apart['4 x 4']}.")
 print(f"Shift by one pixel: correlation {noticed[1]:.2f} without pooling, {noticed[8]:.2f} by 8.")
-print(f"No, one, two poolings: {', '.join(f'{db:.1f}' for db in pooling_db['mean'])} dB.")
-for name, row in same_minute.iterrows():
-    print(f"{name}: {row.psnr_db:.2f} dB, {row.parameters:,.0f} parameters, {row.steps:.0f} steps.")
-for name, row in depth_db.iterrows():
-    print(f"{name}: {row['mean']:.1f} dB ({row['min']:.1f} to {row['max']:.1f}).")
+print(f"bicubic: {bicubic_db:.2f} dB.")
+for run in (long_start, long_pooling, long_listing, long_depth):
+    settled = "the order of half-way holds" if run.order_holds() else "the order still changed"
+    print(f"{run.name}: {run.record['steps']} steps; {settled}.")
+    for name, row in run.table().iterrows():
+        spread = f"{row['lowest']:.2f} to {row['highest']:.2f}"
+        print(f"    {name}: {row['mean (dB)']:.2f} dB ({spread})")
 
 # %% [markdown]
-# - A convolution is a sum of products under a moving kernel; a network learns the kernel.
-# - Pooling buys indifference to position. Super-resolution pays for it with blur.
-# - SRCNN beats bicubic after seconds if it starts there, and not if it starts at random weights.
-# - Parameters are not quality: the listing has hundreds of times more than SRCNN, and in the
-#   same time on two CPU cores it gets nowhere.
+# - A network learns by a loop of a few lines: a batch, the result, the loss, its gradient, a step.
+# - SRCNN is ahead if it starts as bicubic interpolation, in seconds and in the long run.
+# - Pooling buys indifference to position, and super-resolution pays for it with detail.
+# - Parameters are not quality. The listing has hundreds of times as many as SRCNN, and on two CPU
+#   cores it gets nowhere.
 # - Plain stacks lose the gradient and the picture by a constant factor a layer.
 #
 # ## Pitfalls
 #
+# - Forget `zero_grad`, and gradients add up from step to step. Nothing fails; it only learns worse.
+# - `loss` instead of `loss.item()` in a list keeps every batch's graph in memory.
 # - "SrResNet" names several networks. Read the layers, not the title.
 # - Equal steps favour the large network, equal seconds the small one. Say which you compare.
 # - One seed proves little: look at the spread before you believe a difference.
-# - A network without padding loses pixels at the border. The paper's SRCNN does, and its scores
-#   leave them out.
+# - Layers in a plain list are not part of a network. Count the parameters.
 # - `nn.Conv2d` initialises for no particular activation. For deep ReLU stacks set it yourself.
 # - A sigmoid after a stack that died gives an even grey and a loss that looks like learning: it
 #   falls while the grey settles.
@@ -747,8 +1053,7 @@ for name, row in depth_db.iterrows():
 # - C. Dong, C. C. Loy, K. He, X. Tang, "Learning a deep convolutional network for image
 #   super-resolution", ECCV, 2014; "Image super-resolution using deep convolutional networks",
 #   IEEE Transactions on Pattern Analysis and Machine Intelligence 38(2), 2016.
-# - K. Simonyan, A. Zisserman, "Very deep convolutional networks for large-scale image
-#   recognition", ICLR, 2015.
+# - D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR, 2015.
 # - K. He, X. Zhang, S. Ren, J. Sun, "Delving deep into rectifiers: surpassing human-level
 #   performance on ImageNet classification", ICCV, 2015.
 # - K. He, X. Zhang, S. Ren, J. Sun, "Deep residual learning for image recognition", CVPR, 2016.

@@ -14,20 +14,22 @@
 # %% [markdown]
 # # 05 Residual blocks: add the input, and depth starts to pay
 #
-# Notebook 04 ended with plain networks that get worse as they get deeper. The cure is a single
-# plus sign. This notebook builds it, takes it away again, and measures what is lost. Then it does
-# the same with two longer skips, over all features and over the image.
+# Notebook 04 left ten plain layers that do not learn. The cure is a single plus sign: rung 3 of the
+# ladder. This notebook builds it, takes it away again, and measures what is lost. Rung 4 does the
+# same once more over all blocks. Then you cut blocks out of a network that was trained for hours.
 #
 # **After this you can**
 #
-# - write a residual block, and name the mistakes that silently break it;
+# - write a residual block and a chain of them as modules, and name the mistakes that silently
+#   break them;
 # - compare networks fairly: same depth, same parameters, same start, several seeds;
 # - say what the skip of a block, of the features and of the image each contribute.
 #
-# Time: 60 minutes to read and try, of which the computer needs about 3 minutes on two CPU cores,
+# Time: 75 minutes to read and try, of which the computer needs about 3 minutes on two CPU cores,
 # and less than that with a GPU.
 
-# %%
+# %% tags=["folded"]
+# @title Imports
 import ipywidgets
 import matplotlib.pyplot as plt
 import numpy as np
@@ -36,31 +38,89 @@ import torch
 import torch.nn.functional as F
 from matplotlib.ticker import MaxNLocator
 from torch import nn
-from tqdm.auto import tqdm
 
+# %% tags=["folded"]
+# @title Imports from the course's library
 from srlib.assets import sample_image
 from srlib.data import PatchSampler, load_images, make_pairs
 from srlib.environment import by_profile
 from srlib.evaluation import evaluate
-from srlib.exercises import check
-from srlib.figures import show
+from srlib.exercises import check, hint
+from srlib.figures import compare, show
 from srlib.figures.diagrams import draw_chain
+from srlib.figures.history import plot_trainings
 from srlib.image import to_float, to_uint8
-from srlib.layers import PixelShuffleBlock
+from srlib.layers import BicubicUpsample, PixelShuffleBlock
 from srlib.metrics import score
+from srlib.models import load_pretrained
 from srlib.resample import imresize
-from srlib.training import TrainConfig, train
+from srlib.training import TrainConfig
+from srlib.training.experiments import compare_trainings, long_run
 from srlib.widgets import Explorer
 
 # %% tags=["parameters"]
-seeds = by_profile(ci=(0, 1, 2), cpu=(0, 1, 2), gpu=(0, 1, 2, 3, 4))
-deep_blocks = by_profile(ci=3, cpu=12, gpu=16)  # section 3: two convolutions each
-deep_steps = by_profile(ci=4, cpu=200, gpu=1000)
-switch_blocks = by_profile(ci=2, cpu=4, gpu=4)  # section 4
-switch_steps = by_profile(ci=3, cpu=200, gpu=1000)
-cut_blocks = by_profile(ci=2, cpu=6, gpu=6)  # section 5
-cut_steps = by_profile(ci=4, cpu=400, gpu=2000)
-channels = by_profile(ci=8, cpu=16, gpu=32)
+seeds = by_profile(ci=(0,), cpu=(0,), gpu=(0, 1, 2), long=(0, 1, 2))
+ladder_steps = by_profile(ci=2, cpu=100, gpu=2000, long=2000)  # sections 2 and 3
+deep_blocks = by_profile(ci=3, cpu=12, gpu=12)  # section 4: two convolutions each
+deep_steps = by_profile(ci=2, cpu=200, gpu=3000, long=3000)
+skip_steps = by_profile(ci=2, cpu=120, gpu=2000, long=2000)  # section 5
+crop_side = by_profile(ci=48, cpu=96, gpu=96)  # pixels of the test crops
+
+# %% [markdown]
+# The picture shows where this leads. It is one network, `srresnet_small_x4`, trained for hours,
+# that uses none of its eight residual blocks, some of them, or all. Each block adds something to
+# what the blocks before it made.
+
+# %% tags=["folded", "experiment"]
+# @title Photographs to train on, crops of others to score, and a score
+scale = 4
+device = "cuda" if torch.cuda.is_available() else "cpu"
+train_pairs = make_pairs(load_images("bundled/train"), scale)
+corners = {"chelsea": (60, 110), "coffee": (130, 330), "camera": (60, 180)}
+crops = {
+    name: sample_image(name)[top : top + crop_side, left : left + crop_side]
+    for name, (top, left) in corners.items()
+}
+test_pairs = make_pairs(crops, scale)
+
+
+def make_sampler(seed, lr_patch_size=8, batch_size=8):
+    """Random patches of the training photographs; the same ones for the same seed."""
+    options = {"lr_patch_size": lr_patch_size, "batch_size": batch_size}
+    return PatchSampler(train_pairs, scale, **options, seed=seed, device=device)
+
+
+def test_db(upscaler):
+    """Mean PSNR over the test crops, by the protocol of notebook 03, in dB."""
+    return evaluate(upscaler, test_pairs, scale, progress=False).loc["mean", "psnr_db"]
+
+
+bicubic_db = test_db(lambda lr: imresize(lr, scale))
+print(f"bicubic x{scale}: {bicubic_db:.2f} dB on {len(test_pairs)} crops of {crop_side} pixels")
+
+# %% tags=["folded"]
+# @title A trained network with some of its blocks
+shipped = load_pretrained("srresnet_small_x4")
+face = make_pairs({"chelsea": sample_image("chelsea")[60:204, 110:254]}, scale)[0]
+
+
+@torch.inference_mode()
+def run_with(network, lr, kept):
+    """Enlarge a uint8 image with the blocks of these numbers only."""
+    x = to_float(lr)
+    first = features = network.head(x)
+    for index in kept:
+        features = network.blocks[index](features)
+    return to_uint8(network.tail(network.upsample(first + network.body(features)), x))
+
+
+used = (0, 3, 8)
+pictures = {f"{count} of 8 blocks": run_with(shipped, face.lr, range(count)) for count in used}
+show(
+    compare({"original": face.hr, **pictures}, reference="original", scale=scale),
+    "A cat's face: the original, and a trained network's output with none, three and all of its "
+    "eight blocks. The more blocks, the sharper the eyes.",
+)
 
 # %% [markdown]
 # ## 1. One addition
@@ -72,7 +132,8 @@ channels = by_profile(ci=8, cpu=16, gpu=32)
 # $x$ are features, $f$ is called the **branch**, and the way around it the **skip**. A block that
 # has nothing to say makes $f(x) = 0$ and lets its input through.
 
-# %%
+# %% tags=["folded"]
+# @title Draw a residual block
 show(
     draw_chain(
         [
@@ -92,7 +153,8 @@ show(
 # %% [markdown]
 # ### Exercise 05.1
 #
-# Write it. `first` and `second` are the two convolutions, to be called like functions.
+# Write it. `first` and `second` are the two convolutions, to be called like functions. The check
+# also sends a gradient back, since a network is going to train with your answer.
 
 
 # %%
@@ -106,9 +168,13 @@ def residual_block(x, first, second):
 residual_block = check("05.1", residual_block)
 
 # %% [markdown]
-# Stuck? Run `from srlib.exercises import hint` and `hint("05.1")`. A wrong answer never stops
-# the notebook: `check` hands on the reference.
-#
+# Stuck? `hint("05.1")` gives one hint at a time. A wrong answer never stops the notebook: `check`
+# hands on the reference.
+
+# %%
+hint("05.1")
+
+# %% [markdown]
 # Why should this help? The derivative of $x + f(x)$ is $1 + f'(x)$. Through many blocks, gradients
 # are multiplied by many such factors. Without the skip the factor is $f'(x)$ alone, and twenty
 # factors below 1 leave nothing.
@@ -128,84 +194,30 @@ for name, block in (
     for first, second in pairs_of_convs:
         y = block(y, first, second)
     (gradient,) = torch.autograd.grad(y, x, torch.randn_like(y))
-    print(
-        f"{name}: the gradient's root mean square is {gradient.square().mean().sqrt():.1e}, from 1"
-    )
+    size = gradient.square().mean().sqrt()
+    print(f"{name}: the gradient's root mean square is {size:.1e}, from 1")
 
 # %% [markdown]
-# ## 2. Two longer skips
+# <details><summary>What happened</summary>
 #
-# SrResNet has the same idea twice more. The **feature skip** leads around all blocks. The **image
-# skip** leads around the whole network: it enlarges the LR image by bicubic interpolation, and the
-# network only makes what that lacks.
-
-# %%
-show(
-    draw_chain(
-        [
-            ("LR image", "tensor", "(N, 3, H, W)"),
-            ("conv 3x3", "conv", "(N, C, H, W)"),
-            ("blocks, each with its skip", "conv", "(N, C, H, W)"),
-            ("conv 3x3", "conv", "(N, C, H, W)"),
-            ("", "add", "(N, C, H, W)"),
-            ("enlarge", "enlarge", "(N, 3, sH, sW)"),
-            ("SR image", "add", "(N, 3, sH, sW)"),
-        ],
-        skips=[(1, 4, "feature skip"), (0, 6, "image skip, bicubic")],
-        title="The three skips of the network of this notebook",
-    ),
-    "A chain of seven boxes from the LR to the SR image. One arc leads around the blocks, a longer "
-    "one from the LR image to the end.",
-)
-
-# %% [markdown]
-# ### Exercise 05.2
+# With the skip it arrives larger than it started: each block adds a little. Without it, each block
+# takes most of it away, and after twenty nothing is left that a computer could use.
 #
-# Write the feature skip: through all blocks, then through the convolution `last`, then add. The
-# skip starts *before* the blocks and ends *after* `last`.
-
-
-# %%
-def skip_over_blocks(x, blocks, last):
-    """Blocks one after the other, a last convolution, and x added: all (N, C, H, W)."""
-    ### BEGIN SOLUTION
-    features = x
-    for block in blocks:
-        features = block(features)
-    return x + last(features)
-    ### END SOLUTION
-
-
-skip_over_blocks = check("05.2", skip_over_blocks)
+# </details>
 
 # %% [markdown]
-# ### Exercise 05.3
+# ## 2. Rung 3: the addition
 #
-# Write the image skip. `residual` is what the network made, as large as the output. Use
-# `imresize`, which takes tensors as well. Nothing is cut off to 0..1.
+# This is where notebook 04 stopped, rung 2: ten convolutions of 16 channels behind the bicubic
+# interpolation. The edit of rung 3: layers 2 to 9 become four residual blocks. No weight is added,
+# none is taken away.
 
 
-# %%
-def add_to_bicubic(lr, residual, scale):
-    """Image skip: (N, 3, H, W) and (N, 3, scale * H, scale * W) -> the size of the latter."""
-    ### BEGIN SOLUTION
-    return imresize(lr, scale) + residual
-    ### END SOLUTION
-
-
-add_to_bicubic = check("05.3", add_to_bicubic)
-
-# %% [markdown]
-# Now the network, with a switch for each skip. Your three functions do the adding. The last layer
-# enlarges by sub-pixel convolution, which notebook 06 explains. Its weights start small, so with
-# the image skip the first output is close to bicubic interpolation.
-
-
-# %%
+# %% tags=["experiment"]
 class Block(nn.Module):
-    """Two convolutions, as a residual block or as a plain one."""
+    """Two convolutions as a residual block or, with another `kind`, as plain ones."""
 
-    def __init__(self, kind):
+    def __init__(self, channels, kind="residual"):
         super().__init__()
         self.kind = kind  # "residual", "plain", or "plain, ReLU"
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
@@ -219,69 +231,174 @@ class Block(nn.Module):
         return F.relu(branch) if self.kind == "plain, ReLU" else branch
 
 
+class Rung3(nn.Module):
+    """y = sigmoid(W_out * F_res(x)), where x are features of the bicubic image."""
+
+    def __init__(self, kind="residual"):
+        super().__init__()
+        self.bicubic = BicubicUpsample(scale)
+        self.head = nn.Conv2d(3, 16, 3, padding=1)
+        self.blocks = nn.Sequential(*(Block(16, kind) for _ in range(4)))
+        self.tail = nn.Conv2d(16, 3, 3, padding=1)  # W_out
+
+    def forward(self, lr):
+        """(N, 3, H, W) -> (N, 3, 4 H, 4 W)."""
+        x = F.relu(self.head(self.bicubic(lr)))
+        return torch.sigmoid(self.tail(self.blocks(x)))
+
+
+# %% [markdown]
+# ## 3. Rung 4: a skip over all blocks
+#
+# The same idea once more, further out: the **feature skip** leads around all blocks. Behind the
+# blocks stands one more convolution, so that the network can choose what it adds. This is the term
+# $x + F_{res}(x)$ of the formula.
+
+# %% tags=["folded"]
+# @title Draw the skip over all blocks
+show(
+    draw_chain(
+        [
+            ("features x", "tensor", "(N, C, H, W)"),
+            ("block", "conv", "each with its skip"),
+            ("block", "conv", ""),
+            ("...", "conv", ""),
+            ("last conv 3x3", "conv", "(N, C, H, W)"),
+            ("x + F_res(x)", "add", "(N, C, H, W)"),
+        ],
+        skips=[(0, 5, "feature skip")],
+        title="A chain of blocks, and the skip over all of them",
+    ),
+    "A chain of boxes from the features through several blocks and a last convolution to a plus. "
+    "One arc leads from the features to the plus.",
+)
+
+# %% [markdown]
+# ### Exercise 05.2
+#
+# Write it as a module. `Trunk(channels, num_blocks)` makes its blocks with `Block(channels)` and
+# the last convolution, 3x3 with padding, in `__init__`. `forward` sends the features through the
+# blocks one after the other, then through the last convolution, and adds what came in.
+
+
 # %%
-scale = 3
+class Trunk(nn.Module):
+    """Residual blocks, a last convolution, and the skip over all: (N, C, H, W) -> the same."""
+
+    def __init__(self, channels, num_blocks):
+        ### BEGIN SOLUTION
+        super().__init__()
+        self.blocks = nn.Sequential(*(Block(channels) for _ in range(num_blocks)))
+        self.last = nn.Conv2d(channels, channels, 3, padding=1)
+        ### END SOLUTION
+
+    def forward(self, x):
+        ### BEGIN SOLUTION
+        return x + self.last(self.blocks(x))
+        ### END SOLUTION
 
 
+Trunk = check("05.2", Trunk)
+
+
+# %% tags=["experiment"]
+class Rung4(Rung3):
+    """y = sigmoid(W_out * (x + F_res(x)))."""
+
+    def __init__(self):
+        super().__init__()
+        self.blocks = Trunk(16, 4)
+
+
+ladder_runs = compare_trainings(
+    "05_ladder",
+    {
+        "rung 2: ten plain layers": lambda: Rung3("plain, ReLU"),
+        "rung 3: the addition": Rung3,
+        "rung 4: a skip over all blocks": Rung4,
+    },
+    make_sampler,
+    TrainConfig(steps=ladder_steps, learning_rate=2e-3),
+    test_db,
+    seeds=seeds,
+)
+
+# %% [markdown]
+# *Predict:* how many decibels is the addition worth? And the second skip?
+
+# %% tags=["folded"]
+# @title Draw the rungs
+long_ladder = long_run("05_ladder")
+show(
+    plot_trainings(ladder_runs, long_ladder, baselines={"bicubic": bicubic_db}),
+    "PSNR against step for three rungs, here and in the long run. The plain layers stay lowest; "
+    "those with the addition rise by many decibels.",
+)
+long_ladder.table().round(2)
+
+# %% [markdown]
+# <details><summary>What happened</summary>
+#
+# One addition a block, and ten layers learn. The table, which is the long run's, says by how much.
+# The skip over all blocks changes less: the blocks' own skips lead around already. Both are still
+# at or below the bicubic image that they are given. What is missing is rung 6.
+#
+# </details>
+
+# %% [markdown]
+# ## 4. Plain against residual, at depth
+#
+# The third skip of SrResNet leads around the whole network: the **image skip** adds the bicubic
+# image to what the network made. Then the network only makes what that image lacks. (Notebook 07
+# adds it before a sigmoid. Here it is the plain sum.)
+#
+# ### Exercise 05.3
+#
+# Write it. `residual` is what the network made, as large as the output. Use `imresize`, which takes
+# tensors as well. Nothing is cut off to 0..1.
+
+
+# %%
+def add_to_bicubic(lr, residual, scale):
+    """Image skip: (N, 3, H, W) and (N, 3, scale * H, scale * W) -> the size of the latter."""
+    ### BEGIN SOLUTION
+    return imresize(lr, scale) + residual
+    ### END SOLUTION
+
+
+add_to_bicubic = check("05.3", add_to_bicubic)
+
+# %% [markdown]
+# Now a network with a switch for each of the three skips. Your three answers do the adding. It
+# works on the small picture, and its last layer enlarges by sub-pixel convolution, which notebook
+# 06 explains. That layer's weights start small, so with the image skip the first output is close to
+# bicubic interpolation.
+
+
+# %% tags=["experiment"]
 class SmallNetwork(nn.Module):
-    """A small network for x3 with three switches."""
+    """A small network for x4 with three switches."""
 
     def __init__(self, num_blocks, kind="residual", *, feature_skip=True, image_skip=True):
         super().__init__()
         self.feature_skip, self.image_skip = feature_skip, image_skip
-        self.head = nn.Conv2d(3, channels, 3, padding=1)
-        self.blocks = nn.ModuleList(Block(kind) for _ in range(num_blocks))
-        self.last = nn.Conv2d(channels, channels, 3, padding=1)
-        self.enlarge = PixelShuffleBlock(channels, 3, scale)
+        self.head = nn.Conv2d(3, 16, 3, padding=1)
+        self.blocks = nn.Sequential(*(Block(16, kind) for _ in range(num_blocks)))
+        self.last = nn.Conv2d(16, 16, 3, padding=1)
+        self.enlarge = PixelShuffleBlock(16, 3, scale)
         with torch.no_grad():
             self.enlarge.conv.weight.mul_(0.1)
 
-    def forward(self, lr, blocks=None):
-        """(N, 3, H, W) -> (N, 3, 3 * H, 3 * W), through all blocks or the given ones."""
-        blocks = self.blocks if blocks is None else blocks
+    def forward(self, lr):
+        """(N, 3, H, W) -> (N, 3, 4 H, 4 W)."""
         x = self.head(lr)  # (N, C, H, W)
-        if self.feature_skip:
-            x = skip_over_blocks(x, blocks, self.last)
-        else:
-            x = self.last(nn.Sequential(*blocks)(x))
-        residual = self.enlarge(x)  # (N, 3, 3 * H, 3 * W)
+        deep = self.last(self.blocks(x))
+        residual = self.enlarge(x + deep if self.feature_skip else deep)
         return add_to_bicubic(lr, residual, scale) if self.image_skip else residual
 
 
 # %% [markdown]
-# Networks are trained on the bundled photographs for training, and scored on crops of others, by
-# the protocol of notebook 03. A score is given as **gain**: the mean PSNR above bicubic
-# interpolation, in dB.
-
-# %%
-device = "cuda" if torch.cuda.is_available() else "cpu"
-train_pairs = make_pairs(load_images("bundled/train"), scale)
-corners = {"chelsea": (60, 110), "coffee": (100, 200), "camera": (80, 150), "coins": (60, 100)}
-crops = {
-    name: sample_image(name)[top : top + 144, left : left + 144]
-    for name, (top, left) in corners.items()
-}
-test_pairs = make_pairs(crops, scale)
-
-
-def make_sampler(seed):
-    """Patches of 12 x 12 LR pixels, eight a batch; the same ones for the same seed."""
-    options = {"lr_patch_size": 12, "batch_size": 8}
-    return PatchSampler(train_pairs, scale, **options, seed=seed, device=device)
-
-
-def psnr_of(upscaler):
-    """Mean PSNR over the test crops, in dB."""
-    return evaluate(upscaler, test_pairs, scale, progress=False).loc["mean", "psnr_db"]
-
-
-bicubic_db = psnr_of(lambda lr: imresize(lr, scale))
-print(f"bicubic: {bicubic_db:.2f} dB, the mean of {len(test_pairs)} crops, x{scale}")
-
-# %% [markdown]
-# ## 3. Plain against residual
-#
-# Three networks of equal depth and equal parameters:
+# Three of them, with 24 convolutions in blocks, equal in depth and in parameters:
 #
 # - **residual**: every block is $x + f(x)$;
 # - **plain**: every block is $f(x)$. The convolutions and their first weights are the same, to
@@ -290,33 +407,59 @@ print(f"bicubic: {bicubic_db:.2f} dB, the mean of {len(test_pairs)} crops, x{sca
 #   weights start as He et al. (2015) advise for that, so that signals neither fade nor grow.
 #
 # The feature skip is off in all three, because it would lead around the blocks. The image skip is
-# on in all three.
-
-# %%
-# NBVAL_CHECK_OUTPUT
-kinds = ("residual", "plain", "plain, ReLU")
+# on in all three. So each of them starts at the bicubic score.
 
 
-def make_deep(kind, seed):
-    """Make one of the three networks; the same seed gives the same first weights."""
-    torch.manual_seed(seed)
+# %% tags=["experiment"]
+def make_deep(kind):
+    """Make one of the three networks."""
     network = SmallNetwork(deep_blocks, kind, feature_skip=False)
     if kind == "plain, ReLU":
         for layer in network.blocks.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
                 nn.init.zeros_(layer.bias)
-    return network.to(device)
+    return network
 
 
-counts = {kind: sum(p.numel() for p in make_deep(kind, 0).parameters()) for kind in kinds}
-start = [make_deep(kind, 0).state_dict() for kind in ("residual", "plain")]
-print("equal parameters:", len(set(counts.values())) == 1)
-print("equal first weights:", all(start[0][name].equal(start[1][name]) for name in start[0]))
+kinds = ("residual", "plain", "plain, ReLU")
+
+# %% [markdown]
+# ### Exercise 05.4: find the bug
+#
+# Before networks are compared, they have to start alike. Somebody wrote this. It runs, and the
+# comparison it makes is worth nothing.
+#
+# ```python
+# def make_rivals(make, kinds, seed):
+#     torch.manual_seed(seed)
+#     return {kind: make(kind) for kind in kinds}
+# ```
+#
+# Find out what is wrong by comparing first weights, and write it right.
+
 
 # %%
-layer_count = 2 * deep_blocks
-print(f"{layer_count} convolutions in blocks, {counts['residual']:,} parameters in each network")
+def make_rivals(make, kinds, seed):
+    """Make a network of each kind, `make(kind)`, all from the same seed: dict by kind."""
+    ### BEGIN SOLUTION
+    rivals = {}
+    for kind in kinds:
+        torch.manual_seed(seed)
+        rivals[kind] = make(kind)
+    return rivals
+    ### END SOLUTION
+
+
+make_rivals = check("05.4", make_rivals)
+
+# %%
+# NBVAL_CHECK_OUTPUT
+rivals = make_rivals(make_deep, kinds, seed=0)
+counts = {kind: sum(p.numel() for p in network.parameters()) for kind, network in rivals.items()}
+start = [rivals[kind].state_dict() for kind in ("residual", "plain")]
+print("equal parameters:", len(set(counts.values())) == 1)
+print("equal first weights:", all(start[0][name].equal(start[1][name]) for name in start[0]))
 
 # %% [markdown]
 # ### Before training: how much gradient arrives
@@ -328,22 +471,30 @@ print(f"{layer_count} convolutions in blocks, {counts['residual']:,} parameters 
 
 
 # %%
-def gradient_norms(kind, seed):
+def gradient_norms(network, seed):
     """Norm of the gradient of each convolution in the blocks, before training."""
-    network, (lr, hr) = make_deep(kind, seed), make_sampler(seed).sample()
-    F.l1_loss(network(lr), hr).backward()
+    lr, hr = make_sampler(seed).sample()
+    F.l1_loss(network.to(device)(lr), hr).backward()
     layers = [layer for block in network.blocks for layer in (block.first, block.second)]
     return [layer.weight.grad.norm().item() for layer in layers]
 
 
-norms = {kind: np.array([gradient_norms(kind, seed) for seed in seeds]) for kind in kinds}
+norms = {kind: [] for kind in kinds}
+for seed in (0, 1, 2):
+    for kind, network in make_rivals(make_deep, kinds, seed).items():
+        norms[kind].append(gradient_norms(network, seed))
+norms = {kind: np.array(values) for kind, values in norms.items()}  # (seeds, layers)
+
+# %% tags=["folded"]
+# @title Draw the gradients
+layer_count = 2 * deep_blocks
 figure, axes = plt.subplots()
-for kind, values in norms.items():  # (seeds, layers)
+for kind, values in norms.items():
     depth = np.arange(1, layer_count + 1)
     (line,) = axes.plot(depth, np.exp(np.log(values).mean(axis=0)), "o-", ms=4, label=kind)
     axes.fill_between(depth, values.min(0), values.max(0), color=line.get_color(), alpha=0.2)
-axes.set(yscale="log", xlabel="convolution, from the input", ylabel="gradient norm")
-axes.set_title(f"Gradient of the weights before training, {len(seeds)} seeds with their range")
+axes.set(yscale="log", xlabel="convolution, from the input", ylabel="gradient norm (log scale)")
+axes.set_title("Gradient of the weights before training, three seeds with their range")
 axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 axes.legend()
 show(
@@ -352,323 +503,289 @@ show(
     "falling by orders of magnitude towards the input for the plain one, level but lower for the "
     "plain network with ReLU and He's start.",
 )
-
-# %%
 pd.DataFrame(
     {kind: np.exp(np.log(v).mean(0))[[0, -1]] for kind, v in norms.items()},
     index=["first convolution", "last convolution"],
 ).T.map("{:.1e}".format)
 
 # %% [markdown]
-# In the plain network next to nothing arrives at the first blocks. Adam divides each gradient by
-# its usual size, which helps small ones, but it adds 1e-8 to the divisor: those far below stay
-# lost.
+# <details><summary>What happened</summary>
 #
-# He's start keeps the norm level without any skip. So if the norm were the whole story, the third
-# network would train as well as the first.
+# In the plain network it is largest at the end, and next to nothing arrives at the first blocks.
+# Adam divides each gradient by its usual size, which helps small ones, but it adds 1e-8 to the
+# divisor: those far below stay lost. He's start keeps the norm level without any skip.
+#
+# </details>
 #
 # ### Training
 #
+# So if the norm were the whole story, the third network would train as well as the first.
+#
 # *Predict:* does it?
 
-
-# %%
-def bicubic_losses(seed):
-    """L1 loss of bicubic interpolation on the batches that a training with this seed sees."""
-    sampler = make_sampler(seed)
-    batches = (sampler.sample() for _ in range(deep_steps))
-    return np.array([F.l1_loss(imresize(lr, scale), hr).item() for lr, hr in batches])
-
-
-bicubic_loss = {seed: bicubic_losses(seed) for seed in seeds}
-config = TrainConfig(steps=deep_steps, progress=False)
-curves, deep_gain = {}, {}
-with tqdm(total=len(kinds) * len(seeds), desc="train", unit="network") as bar:
-    for kind in kinds:
-        for seed in seeds:
-            network = make_deep(kind, seed)
-            history = train(network, make_sampler(seed), config)
-            curves[kind, seed] = history["loss"].to_numpy()
-            deep_gain[kind, seed] = psnr_of(network) - bicubic_db
-            bar.update()
-
-# %% [markdown]
-# A loss on random patches is noisy, because some patches are harder. All networks of a seed see the
-# same patches, so each loss is divided by that of bicubic interpolation on the same ones.
-
-# %%
-window = max(1, deep_steps // 10)
-
-
-def smooth(losses):
-    """Running mean over a tenth of the training."""
-    return np.convolve(losses, np.ones(window) / window, mode="valid")
-
-
-figure, axes = plt.subplots()
-for kind in kinds:
-    ratios = [100 * smooth(curves[kind, s]) / smooth(bicubic_loss[s]) for s in seeds]
-    steps = np.arange(window, deep_steps + 1)
-    (line,) = axes.plot(steps, np.mean(ratios, axis=0), label=kind)
-    axes.fill_between(
-        steps, np.min(ratios, axis=0), np.max(ratios, axis=0), color=line.get_color(), alpha=0.2
-    )
-axes.axhline(100, color="grey", linestyle=":")
-axes.set_ylim(top=min(axes.get_ylim()[1], 130))
-axes.set(xlabel="step", ylabel="loss (% of bicubic's)")
-axes.set_title(f"{layer_count} convolutions in blocks, {len(seeds)} seeds with their range")
-axes.legend()
-show(
-    figure,
-    "Training curves: the residual network falls below the loss of bicubic interpolation, "
-    "both plain networks stay at it.",
+# %% tags=["experiment"]
+deep_runs = compare_trainings(
+    "05_depth",
+    {kind: (lambda kind=kind: make_deep(kind)) for kind in kinds},
+    lambda seed: make_sampler(seed, lr_patch_size=12),
+    TrainConfig(steps=deep_steps, learning_rate=1e-3),
+    test_db,
+    seeds=seeds,
 )
 
-# %% [markdown]
-# The gain over bicubic on the test crops:
-
-
-# %%
-
-
-def spread(gains):
-    """Mean, lowest and highest over the seeds, for a table."""
-    return {"mean (dB)": np.mean(gains), "lowest": min(gains), "highest": max(gains)}
-
-
-pd.DataFrame({kind: spread([deep_gain[kind, s] for s in seeds]) for kind in kinds}).T.round(2)
+# %% tags=["folded"]
+# @title Draw plain against residual
+long_deep = long_run("05_depth")
+show(
+    plot_trainings(deep_runs, long_deep, baselines={"bicubic": bicubic_db}, lowest_db=26),
+    "PSNR against step for three deep networks that start near bicubic, here and in the long run. "
+    "The residual one rises above it.",
+)
+deep_table = long_deep.table()
+deep_table["gain over bicubic"] = deep_table["mean (dB)"] - bicubic_db
+deep_table.round(2)
 
 # %% [markdown]
-# The untrained residual network lets most through, so at first it adds the most noise to the
-# bicubic image. A gain near 0.00 is the image skip alone: such a network has learned to add
-# nothing. To see whether patience helps, raise `deep_steps` in the parameters cell.
+# <details><summary>What happened</summary>
 #
-# Without gradient nothing is learned, but a healthy norm is not enough. Balduzzi et al. (2017)
-# offer a reason: in deep plain networks the gradients at similar inputs have hardly anything in
-# common, like white noise, however large they are. With skips they stay alike. That is their
-# measurement, not ours.
+# Read the last column, which is the long run's. A gain near 0 is the image skip alone: such a
+# network has learned to add nothing. The residual network starts a little below the others, because
+# it lets most through and so adds the most noise to the bicubic image at first.
+#
+# A healthy norm is not enough. Balduzzi et al. (2017) offer a reason: in deep plain networks the
+# gradients at similar inputs have hardly anything in common, like white noise, however large they
+# are. With skips they stay alike. That is their measurement, not ours.
+#
+# </details>
 
 # %% [markdown]
-# ## 4. What each skip contributes
+# ## 5. What each skip contributes
 #
-# Now a smaller depth, and all eight settings of the three switches. The block switch turns
-# $x + f(x)$ into $f(x)$, as before, from the same first weights.
+# Now four blocks, and all eight settings of the three switches. The block switch turns $x + f(x)$
+# into $f(x)$, as before, from the same first weights.
 #
-# *Predict:* order the three skips by what they bring in this short training.
+# *Predict:* order the three skips by what they bring.
 
-# %%
-settings = [  # block, feature, image
-    (block, feature, image)
-    for image in (False, True)
-    for feature in (False, True)
-    for block in (False, True)
-]
-
-
-def train_with(setting, seed, num_blocks, steps):
-    """Train a network with some of the three skips."""
-    block, feature, image = setting
-    torch.manual_seed(seed)
-    kind = "residual" if block else "plain"
-    network = SmallNetwork(num_blocks, kind, feature_skip=feature, image_skip=image).to(device)
-    train(network, make_sampler(seed), TrainConfig(steps=steps, progress=False))
-    return network.eval()
-
-
-networks, gains = {}, {}
-with tqdm(total=len(settings) * len(seeds), desc="train", unit="network") as bar:
-    for setting in settings:
-        for seed in seeds:
-            networks[setting, seed] = train_with(setting, seed, switch_blocks, switch_steps)
-            gains[setting, seed] = psnr_of(networks[setting, seed]) - bicubic_db
-            bar.update()
-
-# %%
+# %% tags=["experiment"]
 skip_names = ("block", "feature", "image")
-figure, panels = plt.subplots(1, 2, figsize=(10, 4), sharey=False)
-for axes, with_image in zip(panels, (False, True)):
-    chosen = [setting for setting in settings if setting[2] == with_image]
-    values = np.array([[gains[setting, seed] for seed in seeds] for setting in chosen])
-    mean = values.mean(axis=1)
-    reach = [mean - values.min(axis=1), values.max(axis=1) - mean]
-    axes.bar(range(4), mean, yerr=reach, capsize=5, color="C0" if with_image else "C5")
-    labels = [" +\n".join(n for n, on in zip(skip_names[:2], s) if on) or "neither" for s in chosen]
-    axes.set_xticks(range(4), labels=labels)
+settings = {}
+for image in (False, True):
+    for feature in (False, True):
+        for block in (False, True):
+            chosen = [n for n, on in zip(skip_names, (block, feature, image), strict=True) if on]
+            settings[" + ".join(chosen) or "none"] = (block, feature, image)
+
+
+def with_skips(block, feature, image):
+    """Make a network of four blocks with some of the three skips."""
+    kind = "residual" if block else "plain"
+    return SmallNetwork(4, kind, feature_skip=feature, image_skip=image)
+
+
+skip_runs = compare_trainings(
+    "05_skips",
+    {name: (lambda setting=setting: with_skips(*setting)) for name, setting in settings.items()},
+    lambda seed: make_sampler(seed, lr_patch_size=12),
+    TrainConfig(steps=skip_steps, learning_rate=1e-3),
+    test_db,
+    seeds=seeds,
+)
+
+# %% tags=["folded"]
+# @title Draw the eight settings
+long_skips = long_run("05_skips")
+figure, panels = plt.subplots(1, 2, figsize=(10, 4))
+for axes, with_image in zip(panels, (False, True), strict=True):
+    chosen = [name for name, setting in settings.items() if setting[2] == with_image]
+    for run, colour, label in ((long_skips, "C0", "the long run"), (skip_runs, "C1", "this run")):
+        gains = run.scores().loc[chosen] - bicubic_db
+        mean = gains.mean(axis=1)
+        reach = [mean - gains.min(axis=1), gains.max(axis=1) - mean]
+        axes.errorbar(range(4), mean, yerr=reach, fmt="o", capsize=5, color=colour, label=label)
+    labels = [name.removesuffix("image").strip("+ ") or "neither" for name in chosen]
+    axes.set_xticks(
+        range(4), [label.replace(" + ", " +\n").replace("none", "neither") for label in labels]
+    )
     axes.axhline(0, color="black", linewidth=1)
     axes.set(title=f"{'with' if with_image else 'without'} the image skip")
     axes.set_ylabel("PSNR above bicubic (dB)")
-figure.suptitle(
-    f"{switch_blocks} blocks, {switch_steps} steps, {len(seeds)} seeds with their range"
-)
+panels[0].legend()
 show(
     figure,
-    "Two groups of four bars with error bars, without and with the image skip. Without it all are "
-    "far below bicubic, with it at or above bicubic. The two scales differ.",
+    "Two groups of four settings with error bars, without and with the image skip, from the long "
+    "run and from this one. The two scales differ.",
 )
 
 # %% [markdown]
-# Mind the two scales. Each skip one at a time: what it adds to a network that has none, and what is
-# lost when it is taken from the network that has all three.
+# Mind the two scales. Each skip one at a time, from the long run: what it adds to a network that
+# has none, and what is lost when it is taken from the network that has all three.
 
-# %%
+# %% tags=["folded"]
+# @title Each skip one at a time
+by_setting = {settings[name]: row for name, row in long_skips.scores().iterrows()}
 none, everything = (False,) * 3, (True,) * 3
 rows = {}
 for place, name in enumerate(skip_names):
     alone = tuple(k == place for k in range(3))
     others = tuple(k != place for k in range(3))
-    added = [gains[alone, s] - gains[none, s] for s in seeds]
-    lost = [gains[everything, s] - gains[others, s] for s in seeds]
+    added = by_setting[alone] - by_setting[none]
+    lost = by_setting[everything] - by_setting[others]
     rows[name] = {
-        "added to none (dB)": f"{np.mean(added):+.2f}  ({min(added):+.2f} to {max(added):+.2f})",
-        "share in all three (dB)": f"{np.mean(lost):+.2f}  ({min(lost):+.2f} to {max(lost):+.2f})",
+        "added to none (dB)": f"{added.mean():+.2f}  ({added.min():+.2f} to {added.max():+.2f})",
+        "share in all three (dB)": f"{lost.mean():+.2f}  ({lost.min():+.2f} to {lost.max():+.2f})",
     }
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# In brackets is the range over the seeds. Where the range includes zero, this experiment does not
-# show that the skip helps. Two skips can stand in for each other: what one adds depends on which
-# others are there.
+# <details><summary>What happened</summary>
+#
+# In brackets is the range over the seeds. Where it includes zero, this experiment does not show
+# that the skip helps. Two skips can stand in for each other: what one adds depends on which others
+# are there.
+#
+# </details>
 
 # %% [markdown]
-# ## 5. Cutting blocks off
+# ## 6. Cutting blocks out of a trained network
 #
 # Each residual block adds a change. What if a trained network uses the first few blocks only? It
-# was never trained for that.
+# was never trained for that. The slider cuts `srresnet_small_x4`, which trained for hours.
 #
-# Three networks: one with all three skips, one with the block skips alone, and the same one without
-# them, that is, without any skip.
-#
-# *Predict:* a network loses the last half of its blocks. Which pictures are ruined?
+# *Predict:* with how many of its eight blocks is it better than bicubic interpolation?
 
-# %%
-variants = {  # block, feature, image
-    "all three skips": (True, True, True),
-    "block skips only": (True, False, False),
-    "no skip": (False, False, False),
-}
-
-cut_networks = {}
-for name, setting in variants.items():
-    cut_networks[name] = train_with(setting, 0, cut_blocks, cut_steps)
+# %% tags=["folded"]
+# @title A slider for the blocks
 
 
-@torch.inference_mode()
-def run_with(network, lr, blocks):
-    """Enlarge a uint8 image with some of a network's blocks."""
-    return to_uint8(network(to_float(lr).to(device), blocks))
-
-
-cut_pair = test_pairs[0]
-
-
-def with_first_blocks(network, used):
+def with_first_blocks(count):
     """Draw the output of the first blocks only, each pixel as 3 x 3."""
-    sr = run_with(cut_networks[network], cut_pair.lr, cut_networks[network].blocks[:used])
-    caption = f"{used} of {cut_blocks} blocks: {score(sr, cut_pair.hr, scale)[0]:.2f} dB"
+    sr = run_with(shipped, face.lr, range(count))
+    caption = f"{count} of 8 blocks: {score(sr, face.hr, scale)[0]:.2f} dB"
     return sr.repeat(3, axis=0).repeat(3, axis=1), caption
 
 
 cut_slider = Explorer(
-    with_first_blocks,
-    network=ipywidgets.ToggleButtons(options=list(cut_networks)),
-    used=ipywidgets.IntSlider(cut_blocks, 0, cut_blocks, description="blocks used"),
+    with_first_blocks, count=ipywidgets.IntSlider(8, 0, 8, description="blocks used")
 )
 cut_slider
 
 # %% [markdown]
-# The same for print, over all seeds, with the networks of section 4. On the left only the first
+# For print, over the test crops and for both shipped networks of x4. On the left only the first
 # blocks are used; on the right a single block is left out, as Veit et al. (2016) did.
 
 # %%
-count = switch_blocks
-ways = {
-    "blocks used, the first ones": [list(range(k)) for k in range(count + 1)],
-    "block left out": [[j for j in range(count) if j != k] for k in range(count)],
-}
-cut_gain = {}  # (seeds, ways) by network and panel
-for label, ways_to_cut in ways.items():
-    for name, setting in variants.items():
-        values = np.empty((len(seeds), len(ways_to_cut)))
-        for row, seed in enumerate(seeds):
-            network = networks[setting, seed]
-            for column, kept in enumerate(ways_to_cut):
-                blocks = [network.blocks[k] for k in kept]
-                result = psnr_of(lambda lr, n=network, b=blocks: run_with(n, lr, b))
-                values[row, column] = result - bicubic_db
-        cut_gain[name, label] = values
+cut_db = {}
+for name in ("srresnet_small_x4", "srresnet_x4"):
+    network = load_pretrained(name)
+    count = len(network.blocks)
+    ways = {
+        "first": [list(range(k)) for k in range(count + 1)],
+        "left out": [[j for j in range(count) if j != k] for k in range(count)],
+    }
+    for way, lists in ways.items():
+        cut_db[name, way] = [
+            test_db(lambda lr, k=kept, n=network: run_with(n, lr, k)) for kept in lists
+        ]
 
-# %%
+# %% tags=["folded"]
+# @title Draw what the cuts cost
 figure, panels = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
-for first_place, axes, label in zip((0, 1), panels, ways):
-    for name in variants:
-        values = cut_gain[name, label]
-        places = first_place + np.arange(values.shape[1])
-        (line,) = axes.plot(places, values.mean(axis=0), "o-", label=name)
-        axes.fill_between(places, values.min(0), values.max(0), color=line.get_color(), alpha=0.2)
-    axes.axhline(0, color="grey", linestyle=":")
+for place, name in enumerate(("srresnet_small_x4", "srresnet_x4")):
+    first, single = cut_db[name, "first"], cut_db[name, "left out"]
+    panels[0].plot(range(len(first)), first, "o-", color=f"C{place}", label=name)
+    panels[1].plot(range(1, len(single) + 1), single, "o", color=f"C{place}")
+    panels[1].axhline(first[-1], color=f"C{place}", linewidth=1)
+for axes, label in zip(panels, ("blocks used, the first ones", "block left out"), strict=True):
+    axes.axhline(bicubic_db, color="black", linestyle=":", label="bicubic")
     axes.set(xlabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-panels[0].set_ylabel("PSNR above bicubic (dB)")
-panels[1].legend(loc="center")
-figure.suptitle(f"Cut after training, {len(seeds)} seeds with their range")
+panels[0].set_ylabel("PSNR of the test crops (dB)")
+panels[0].legend(loc="lower right")
+panels[1].set_title("lines: all blocks")
 show(
     figure,
-    "PSNR above bicubic against the number of first blocks used, and against the block that is "
-    "left out, for three networks with the range over seeds. With skips the curves fall gently, "
-    "without any skip they collapse.",
+    "PSNR against the number of first blocks used, which rises step by step, and against the block "
+    "that is left out, which costs a few tenths of a decibel for most blocks.",
 )
 
 # %% [markdown]
-# And as pictures: the networks of the slider with all blocks, and with half of them.
+# <details><summary>What happened</summary>
+#
+# Every block adds to what the ones before it made, so the score rises step by step, and most single
+# blocks can be missing at the cost of some tenths of a decibel. The first blocks matter most: those
+# behind them were trained to refine what they make.
+#
+# </details>
 
-# %%
-figure, panels = plt.subplots(2, 3, figsize=(9, 6.4))
-for row, used in zip(panels, (cut_blocks, cut_blocks // 2)):
-    for axes, name in zip(row, variants):
-        network = cut_networks[name]
-        sr = run_with(network, cut_pair.lr, network.blocks[:used])
-        axes.imshow(sr)
-        axes.set_axis_off()
-        psnr_db = score(sr, cut_pair.hr, scale)[0]
-        axes.set_title(f"{name}\n{used} of {cut_blocks} blocks: {psnr_db:.2f} dB")
-show(
-    figure,
-    "Six pictures of a cat's face. With half of the blocks, the network with all skips looks as "
-    "before, the one with block skips is recognisable, the one without skips is ruined.",
-)
+# %% [markdown]
+# ## 7. Measure something of your own
+#
+# **Open.** Change one thing about the block, and find out whether it is better: a factor of 0.1 on
+# the branch, as EDSR has it; a ReLU before the first convolution (He et al., ECCV 2016); a kernel
+# of 1x1 in second place and more channels. Equal parameters, equal start where that is possible,
+# three seeds. Write down what you expect before you look.
+#
+# <details><summary>A sample answer</summary>
+#
+# ```python
+# class ScaledBlock(Block):
+#     def forward(self, x):
+#         return x + 0.1 * self.second(F.relu(self.first(x)))
+#
+# def with_block(block):
+#     network = SmallNetwork(4)
+#     network.blocks = nn.Sequential(*(block(16) for _ in range(4)))
+#     return network
+#
+# runs = compare_trainings(
+#     "my_block",
+#     {"as it is": lambda: with_block(Block), "times 0.1": lambda: with_block(ScaledBlock)},
+#     make_sampler, TrainConfig(steps=skip_steps, learning_rate=1e-3), test_db, seeds=(0, 1, 2))
+# plot_trainings(runs, baselines={"bicubic": bicubic_db})
+# ```
+#
+# With four blocks a factor of 0.1 makes the network slow to use its blocks: each has to grow ten
+# times as far. It was made for stacks of dozens of blocks, whose sum would grow too large without
+# it. A difference that is smaller than the bands of the seeds is no difference.
+#
+# </details>
 
 # %% [markdown]
 # ## What you saw
 
-# %%
+# %% tags=["folded"]
+# @title The numbers, from the long runs
 for kind in kinds:
     first, last = np.exp(np.log(norms[kind]).mean(axis=0))[[0, -1]]
-    gain = np.mean([deep_gain[kind, seed] for seed in seeds])
     print(
-        f"{layer_count} convolutions, {kind}: {gain:+.2f} dB against bicubic; gradient norm "
-        f"{first:.0e} at the first, {last:.0e} at the last"
+        f"{layer_count} convolutions, {kind}: {deep_table.loc[kind, 'gain over bicubic']:+.2f} dB "
+        f"against bicubic; gradient norm {first:.0e} at the first, {last:.0e} at the last"
     )
-for name in variants:
-    values = cut_gain[name, "blocks used, the first ones"].mean(axis=0)
-    half = values[count // 2]
-    print(f"{name}: all blocks {values[-1]:+.2f} dB, half {half:+.2f} dB, none {values[0]:+.2f} dB")
+for run in (long_ladder, long_deep, long_skips):
+    settled = "the order of half-way holds" if run.order_holds() else "the order still changed"
+    print(f"{run.name}: {run.record['steps']} steps; {settled}.")
+for name, row in long_ladder.table().iterrows():
+    print(f"    {name}: {row['mean (dB)']:.2f} dB ({row['lowest']:.2f} to {row['highest']:.2f})")
+for name in ("srresnet_small_x4", "srresnet_x4"):
+    first = cut_db[name, "first"]
+    half = first[len(first) // 2]
+    print(f"{name}: no block {first[0]:.2f} dB, half {half:.2f}, all {first[-1]:.2f}")
 
 # %% [markdown]
 # - Equal convolutions, equal first weights, equal data: one addition a block decides whether a deep
 #   network learns in the time given.
 # - In the plain network almost no gradient arrives at the first layers. That is a reason, but not
-#   the only one: in the third network it arrives, and that one does not learn either.
-# - In a short training the image skip is worth most by far: without it the network spends its time
-#   on learning to copy the picture. Of the other two, each alone helps a network that has none, and
-#   with all three present, the last one to come adds little.
-# - Residual blocks refine what the blocks before them made, so some can be missing. A plain block
-#   changes the code that its successor reads, so none can.
+#   the only one: with He's start it arrives, and that is not enough.
+# - The image skip is worth most by far: without it the network spends its time on learning to copy
+#   the picture.
+# - Residual blocks refine what the blocks before them made, so single ones can be missing.
 
 # %% [markdown]
 # ## Pitfalls
 #
-# - **A ReLU after the sum.** In the block for classification (He, CVPR 2016) there is one; for
-#   super-resolution it is left out (Lim 2017), so that the skip carries negative values too.
+# - **A ReLU after the sum.** In the block for classification (He, CVPR 2016) there is one. Ledig's
+#   block (2017) left it out, and Lim's (2017) the normalisation too, so that the skip carries
+#   everything as it came.
 # - **`nn.ReLU(inplace=True)`** at the start of a branch writes into the tensor that the skip needs.
 #   Nothing fails: the block trains, and is another one.
 # - **Unequal comparisons.** A skip with a 1x1 convolution, more layers, another start, or one lucky

@@ -17,14 +17,15 @@ __all__ = [
     "nvidia_gpu",
 ]
 
-_PROFILES = ("ci", "cpu", "gpu")
+_PROFILES = ("ci", "cpu", "gpu", "long")
 _OWN_CGROUPS, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
 def active_profile() -> str:
-    """Return how much a notebook does: "ci" (seconds), "cpu" (a laptop) or "gpu" (full size).
+    """Return how much a notebook does: "ci" (seconds), "cpu" (a laptop), "gpu", or "long".
 
-    ``SRLIB_PROFILE`` decides; without it "gpu" where CUDA works, else "cpu".
+    The last is for the runs of hours that ``make experiments`` keeps. ``SRLIB_PROFILE`` decides;
+    without it "gpu" where CUDA works, else "cpu".
     """
     import torch  # here, because `srlib.doctor` works without it
 
@@ -34,9 +35,11 @@ def active_profile() -> str:
     return profile
 
 
-def by_profile(*, ci, cpu, gpu):
-    """Return the value for the `active_profile`."""
-    return {"ci": ci, "cpu": cpu, "gpu": gpu}[active_profile()]
+def by_profile(*, ci, cpu, gpu, long=None):
+    """Return the value for the `active_profile`; without one for "long" that is `cpu`."""
+    return {"ci": ci, "cpu": cpu, "gpu": gpu, "long": cpu if long is None else long}[
+        active_profile()
+    ]
 
 
 def cpu_has_bfloat16() -> bool:

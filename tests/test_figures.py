@@ -1,4 +1,5 @@
 import math
+import types
 
 import matplotlib
 import nbformat
@@ -211,6 +212,7 @@ def line_plot() -> Figure:
 @pytest.fixture
 def shown(monkeypatch) -> list:
     calls = []
+    monkeypatch.setattr(figures, "_places", set())
     monkeypatch.setattr(figures, "display", lambda data, **options: calls.append((data, options)))
     return calls
 
@@ -232,6 +234,18 @@ def test_show_alt_text_arrives_in_html(shown):
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(outputs=[output])])
     html, _ = nbconvert.HTMLExporter(template_name="classic").from_notebook_node(notebook)
     assert 'alt="Five powers &amp; more."' in html
+
+
+def test_show_replaces_what_the_same_run_of_a_cell_showed_there(shown, monkeypatch):
+    for count, place in ((1, "film"), (1, "film"), (1, "other"), (2, "film"), (2, None)):
+        kernel = types.SimpleNamespace(execution_count=count)
+        monkeypatch.setattr(figures, "get_ipython", lambda kernel=kernel: kernel)
+        show(line_plot(), "Five powers.", place=place)
+    ids = [(options.get("display_id"), options.get("update")) for _, options in shown]
+    assert ids == [
+        *(("film 1", False), ("film 1", True), ("other 1", False), ("film 2", False)),
+        (None, None),
+    ]
 
 
 @pytest.mark.parametrize("alt", ["", " \n"])

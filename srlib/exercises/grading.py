@@ -4,6 +4,7 @@
 Its two halves, `Exercise.attempt` and `Exercise.judge`, can run in different processes.
 """
 
+import functools
 import inspect
 import sysconfig
 import textwrap
@@ -73,6 +74,9 @@ class Exercise:
     tolerance: float = 1e-6  # see `srlib.exercises.comparison.difference`
     # New arguments for all cases, in their order, for `twins`; by default arrays are shuffled.
     redraw: Callable[[np.random.Generator], tuple[tuple, ...]] | None = None
+    # How an answer is used: `probe(answer, *arguments)` is compared, not what the answer returns.
+    # For what a value does not show, such as gradients; see `srlib.exercises.probes`.
+    probe: Callable[..., Any] | None = None
     id: str = ""  # such as "03.1": the exercise's module and its place there
 
     def twins(self, seed: int) -> tuple[Case, ...]:
@@ -104,7 +108,7 @@ class Exercise:
                 yield Outcome(error=Misfit(misfit))
                 return
             started = time.perf_counter()
-            outcome = _call(answer, case, time_limit_s)
+            outcome = self.call(answer, case, time_limit_s)
             if time_limit_s is not None:
                 time_limit_s -= time.perf_counter() - started
             if _is_stub(outcome.error):
@@ -112,6 +116,24 @@ class Exercise:
             yield outcome
             if isinstance(outcome.error, (NotAttempted, TimeUp)):
                 return
+
+    def call(self, function: Callable, case: Case, limit_s: float | None = None) -> Outcome:
+        """Call a function with the arguments of a case, by the `probe` if there is one.
+
+        Where the function returns None the outcome is None, whatever the probe does then.
+        """
+        if self.probe is None:
+            return safe_call(function, case.arguments, case.keywords, limit_s=limit_s)
+        returned = []
+
+        def noted(*arguments, **keywords):
+            returned.append(function(*arguments, **keywords))
+            return returned[-1]
+
+        probe = functools.partial(self.probe, noted)
+        outcome = safe_call(probe, case.arguments, case.keywords, limit_s=limit_s)
+        nothing = returned and all(value is None for value in returned)
+        return Outcome(changed=outcome.changed) if nothing else outcome
 
     def judge(self, cases: Iterable[Case], outcomes: Iterable[Outcome]) -> Verdict:
         """Compare the outcomes of `attempt` with those of the reference, for the same cases."""
@@ -121,7 +143,7 @@ class Exercise:
                 return Verdict("failed", str(outcome.error))
             if isinstance(outcome.error, NotAttempted):
                 return Verdict("not attempted", "The function still raises NotImplementedError.")
-            expected = _call(self.reference, case)
+            expected = self.call(self.reference, case)
             problem = _problem(outcome, expected, case, self)
             trials.append(_Trial(case, expected, outcome, problem))
         right = tuple(not trial.problem for trial in trials)
@@ -154,10 +176,6 @@ def grade(exercise: Exercise, answer: Any, *, time_limit_s: float = 10.0) -> Ver
     """
     cases = exercise.cases()
     return exercise.judge(cases, exercise.attempt(answer, cases, time_limit_s=time_limit_s))
-
-
-def _call(function: Callable, case: Case, limit_s: float | None = None) -> Outcome:
-    return safe_call(function, case.arguments, case.keywords, limit_s=limit_s)
 
 
 def _problem(outcome: Outcome, expected: Outcome, case: Case, exercise: Exercise) -> str:
@@ -195,7 +213,7 @@ def _explains(mistake: Mistake, trials: list[_Trial], exercise: Exercise) -> boo
     """
     wrong_alike, raised_alike = False, []
     for trial in trials:
-        theirs = _call(mistake.function, trial.case)
+        theirs = exercise.call(mistake.function, trial.case)
         mine = trial.outcome
         if mine.error is not None:
             raised_alike.append(type(mine.error) is type(theirs.error))

@@ -1,9 +1,13 @@
 """Exercises: first networks."""
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
 
 from srlib.exercises.grading import Case, Exercise, Mistake
 from srlib.exercises.inputs import noise_image
+from srlib.layers import BicubicUpsample
 
 __all__ = ["EXERCISES"]
 
@@ -79,6 +83,178 @@ _CONVOLVE = Exercise(
         "Loop over the weights of the kernel. Each multiplies a shifted part of the picture.",
         "result += kernel[i, j] * image[i : i + height, j : j + width], where height and width "
         "are those of the result.",
+    ),
+)
+
+
+# SRCNN
+
+
+def _layers(scale, kernels=(9, 5, 5), widths=(64, 32), relus=2, padded=True, first=None):
+    layers = [BicubicUpsample(scale) if first is None else first]
+    for place, (kernel, before, after) in enumerate(
+        zip(kernels, (3, *widths), (*widths, 3), strict=True)
+    ):
+        layers.append(nn.Conv2d(before, after, kernel, padding=kernel // 2 if padded else 0))
+        layers += [nn.ReLU()] if place < relus else []
+    return nn.Sequential(*layers)
+
+
+def _use_network(make, scale):
+    """Return the shapes in a network, and what it makes of a picture with weights that are set."""
+    network = make(scale)
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"the function should return a network, an nn.Module, got {network!r}")
+    weights = list(network.parameters())
+    with torch.no_grad():
+        for place, weight in enumerate(weights):
+            angle = torch.arange(weight.numel()) * (0.7 + 0.1 * place)
+            weight.copy_(torch.sin(angle).reshape(weight.shape) / max(weight[0].numel(), 9) ** 0.5)
+    picture = torch.rand(1, 3, 5, 7, generator=torch.Generator().manual_seed(scale))
+    with torch.no_grad():
+        result = network(picture)
+    return {
+        "the shapes of the weights": [tuple(weight.shape) for weight in weights],
+        "the shape of the result": tuple(result.shape),
+        "the result": result,
+    }
+
+
+_SRCNN = Exercise(
+    title="SRCNN in three layers",
+    reference=_layers,
+    tolerance=1e-4,
+    probe=_use_network,
+    cases=lambda: tuple(Case(f"enlarge by {scale}", (scale,)) for scale in (2, 3, 4)),
+    redraw=lambda random: ((4,), (3,), (2,)),
+    mistakes=(
+        Mistake(
+            lambda scale: _layers(scale, first=nn.Identity()),
+            "The result is as large as the input: nothing enlarges. BicubicUpsample(scale) is the "
+            "first layer.",
+        ),
+        Mistake(
+            lambda scale: _layers(scale, padded=False),
+            "The result has lost pixels at its border. A kernel of 9 needs padding=4 to keep the "
+            "size, a kernel of 5 needs 2.",
+        ),
+        Mistake(
+            lambda scale: _layers(scale, relus=3),
+            "There is a ReLU behind the last convolution. It would cut off what is below black.",
+        ),
+        Mistake(
+            lambda scale: _layers(scale, relus=0),
+            "There is no ReLU between the convolutions. Without it all three are one linear map.",
+        ),
+        Mistake(lambda scale: _layers(scale, relus=1), "The second ReLU is missing."),
+        Mistake(
+            lambda scale: _layers(scale, kernels=(9, 1, 5)),
+            "The second kernel is 1 x 1, as in the first version of the paper. Here it is 5 x 5.",
+        ),
+        Mistake(
+            lambda scale: _layers(scale, kernels=(5, 5, 9)),
+            "The kernels are in the wrong order: 9, then 5, then 5.",
+        ),
+        Mistake(
+            lambda scale: _layers(scale, widths=(32, 64)),
+            "64 channels come after the first convolution and 32 after the second.",
+        ),
+        Mistake(lambda scale: _layers(4), "The scale is not always 4: use the argument."),
+    ),
+    hints=(
+        "nn.Sequential takes layers and calls one after the other.",
+        "The first layer is BicubicUpsample(scale), the last a convolution from 32 channels to 3.",
+        "nn.Sequential(BicubicUpsample(scale), nn.Conv2d(3, 64, 9, padding=4), nn.ReLU(), "
+        "nn.Conv2d(64, 32, 5, padding=2), nn.ReLU(), nn.Conv2d(32, 3, 5, padding=2))",
+    ),
+)
+
+
+# A step of training
+
+
+def _train_step(network, lr, hr, optimizer):
+    loss = F.l1_loss(network(lr), hr)
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def _step_with(network, lr, hr, optimizer, *, loss=F.l1_loss, order="zero backward step", last=""):
+    value = loss(network(lr), hr)
+    actions = {"zero": optimizer.zero_grad, "backward": value.backward, "step": optimizer.step}
+    for name in order.split():
+        actions[name]()
+    return F.l1_loss(network(lr), hr).item() if last == "again" else value.item()
+
+
+def _take_two_steps(step, network, lr, hr, optimizer):
+    """Old gradients are there before the first step, as after another batch."""
+    for weight in network.parameters():
+        weight.grad = torch.ones_like(weight)
+    losses = [step(network, lr, hr, optimizer) for _ in range(2)]
+    return {
+        "the losses of two steps": losses,
+        "the weights after two steps": [weight.detach() for weight in network.parameters()],
+    }
+
+
+def _step_case(name, kind, seed):
+    generator = torch.Generator().manual_seed(seed)
+    network = nn.Sequential(BicubicUpsample(2), nn.Conv2d(3, 3, 3, padding=1))
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.copy_(torch.randn(weight.shape, generator=generator) / 5)
+    lr, hr = (torch.rand(2, 3, side, side, generator=generator) for side in (5, 10))
+    return Case(name, (network, lr, hr, kind(network.parameters(), lr=0.01)))
+
+
+_UNMOVED = (
+    "No weight moves. One of three things: backward is missing, so there is no gradient; step is "
+    "missing, so nobody uses it; or zero_grad stands between the two and erases it."
+)
+
+_TRAIN_STEP = Exercise(
+    title="a step of training",
+    reference=_train_step,
+    tolerance=1e-5,
+    probe=_take_two_steps,
+    cases=lambda: (
+        _step_case("plain descent", torch.optim.SGD, 0),
+        _step_case("Adam", torch.optim.Adam, 1),
+    ),
+    mistakes=(
+        Mistake(
+            lambda *arguments: _step_with(*arguments, order="backward step"),
+            "The gradients of the step before are still there, and the new ones are added to them. "
+            "Set them to zero first.",
+        ),
+        Mistake(lambda *arguments: _step_with(*arguments, order="backward zero step"), _UNMOVED),
+        Mistake(lambda *arguments: _step_with(*arguments, order="zero backward"), _UNMOVED),
+        Mistake(lambda *arguments: _step_with(*arguments, order="zero step"), _UNMOVED),
+        Mistake(
+            lambda *arguments: _step_with(*arguments, loss=F.mse_loss),
+            "This is the squared difference. The L1 loss is the mean of the absolute one.",
+        ),
+        Mistake(
+            lambda *arguments: _step_with(*arguments, loss=lambda a, b: (a - b).abs().sum()),
+            "This is the sum of the absolute differences. The loss is their mean.",
+        ),
+        Mistake(
+            lambda *arguments: _step_with(*arguments, loss=lambda a, b: (a - b).mean()),
+            "Without abs() the signs cancel: too bright and too dark together look like no error.",
+        ),
+        Mistake(
+            lambda *arguments: _step_with(*arguments, last="again"),
+            "This is the loss after the step. Return the one that the step was made from.",
+        ),
+    ),
+    hints=(
+        "The eight lines above are all that is needed; what they name is given to you.",
+        "In this order: result, loss, zero_grad, backward, step.",
+        "loss = F.l1_loss(network(lr), hr); optimizer.zero_grad(); loss.backward(); "
+        "optimizer.step(); return loss.item()",
     ),
 )
 
@@ -230,4 +406,102 @@ _COUNT_PARAMETERS = Exercise(
     ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (_CONVOLVE, _MAX_POOL, _COUNT_PARAMETERS)
+# A stack that hides its layers
+
+
+def _make_stack(depth, width):
+    return _Stack(depth, width, nn.ModuleList)
+
+
+class _Stack(nn.Module):
+    """`depth` convolutions; `keep` makes the list that holds them."""
+
+    def __init__(self, depth, width, keep, relus=True, shared=False):
+        super().__init__()
+        numbers = [3] + [width] * (depth - 1) + [3]
+        pairs = zip(numbers[:-1], numbers[1:], strict=True)
+        layers = [nn.Conv2d(before, after, 3, padding=1) for before, after in pairs]
+        if shared:
+            layers[1:-1] = layers[1:2] * (depth - 2)
+        self.layers = keep(layers)
+        self.relus = relus
+
+    def forward(self, x):
+        """(N, 3, H, W) -> (N, 3, H, W)."""
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x)) if self.relus else layer(x)
+        return self.layers[-1](x)
+
+
+def _use_stack(make, depth, width):
+    network = make(depth, width)
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"the function should return a network, an nn.Module, got {network!r}")
+    weights = list(network.parameters())
+    with torch.no_grad():
+        for place, weight in enumerate(weights):
+            angle = torch.arange(weight.numel()) * (0.7 + 0.1 * place)
+            weight.copy_(torch.sin(angle).reshape(weight.shape) / 3)
+    picture = torch.rand(1, 3, 5, 7, generator=torch.Generator().manual_seed(depth))
+    result = network(picture)
+    return {
+        "the shapes of the weights": [tuple(weight.shape) for weight in weights],
+        "the result": result.detach(),
+    }
+
+
+_MAKE_STACK = Exercise(
+    title="find the bug: a network that learns too little",
+    reference=_make_stack,
+    tolerance=1e-4,
+    probe=_use_stack,
+    cases=lambda: (
+        Case("three layers", (3, 4)),
+        Case("five layers", (5, 6)),
+        Case("eight layers", (8, 2)),
+    ),
+    redraw=lambda random: tuple(
+        (int(depth), int(width))
+        for depth, width in zip(random.integers(3, 9, 3), random.integers(2, 9, 3), strict=True)
+    ),
+    mistakes=(
+        Mistake(
+            lambda depth, width: _Stack(depth, width, list),
+            "The optimizer would still learn nothing: the network does not know the layers in a "
+            "plain Python list. Count its parameters.",
+        ),
+        Mistake(
+            lambda depth, width: _Stack(depth, width, nn.ModuleList, shared=True),
+            "One layer stands in several places, so its weights are shared. Make a new one each "
+            "time.",
+        ),
+        Mistake(
+            lambda depth, width: _Stack(depth, width, nn.ModuleList, relus=False),
+            "The ReLUs are gone. Only the place where the layers are kept was wrong.",
+        ),
+        Mistake(
+            lambda depth, width: _Stack(depth, 16, nn.ModuleList),
+            "The width is not always 16: use the argument.",
+        ),
+        Mistake(
+            lambda depth, width: _Stack(depth + 1, width, nn.ModuleList),
+            "This has one layer too many: depth convolutions in all, the first and last among "
+            "them.",
+        ),
+    ),
+    hints=(
+        "Print sum(p.numel() for p in network.parameters()). How many should there be?",
+        "The optimizer moves what network.parameters() lists. That finds modules that are "
+        "attributes of the network, but does not look into a plain list.",
+        "nn.ModuleList([...]), or nn.Sequential(*layers), in place of the plain list.",
+    ),
+)
+
+EXERCISES: tuple[Exercise, ...] = (
+    _CONVOLVE,
+    _SRCNN,
+    _TRAIN_STEP,
+    _MAX_POOL,
+    _COUNT_PARAMETERS,
+    _MAKE_STACK,
+)

@@ -2,8 +2,10 @@
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from srlib.exercises.grading import Case, Exercise, Mistake
+from srlib.exercises.probes import no_gradient, with_gradients
 from srlib.resample import imresize
 
 __all__ = ["EXERCISES"]
@@ -14,14 +16,13 @@ def _tensor(*shape, seed=0):
 
 
 def _make_conv(channels, seed):
-    """Make a 3x3 convolution with weights of its own, as a plain function."""
-    weight = _tensor(channels, channels, 3, 3, seed=seed) / (3 * channels**0.5)
-    bias = _tensor(channels, seed=seed + 1) / 2
-
-    def convolution(x):
-        return F.conv2d(x, weight, bias, padding=1)
-
-    return convolution
+    """Make a 3x3 convolution with weights of its own."""
+    layer = nn.Conv2d(channels, channels, 3, padding=1)
+    with torch.no_grad():
+        weight = _tensor(channels, channels, 3, 3, seed=seed)
+        layer.weight.copy_(weight / (3 * channels**0.5))
+        layer.bias.copy_(_tensor(channels, seed=seed + 1) / 2)
+    return layer
 
 
 # The residual block
@@ -63,6 +64,7 @@ _SKIP_FROM_INSIDE = (
 _RESIDUAL_BLOCK = Exercise(
     title="a residual block",
     reference=_residual_block,
+    probe=with_gradients,
     tolerance=1e-5,
     cases=lambda: (
         Case("two images", (_tensor(2, 4, 5, 7), _make_conv(4, 1), _make_conv(4, 3))),
@@ -126,6 +128,20 @@ _RESIDUAL_BLOCK = Exercise(
             "torch.cat puts the two beside each other and doubles the channels. "
             "A residual block adds.",
         ),
+        no_gradient(_residual_block),
+        Mistake(
+            lambda x, first, second: x + second(F.relu(first(x))).detach(),
+            "The branch is detached, so its convolutions would never learn.",
+        ),
+        Mistake(
+            lambda x, first, second: x.detach() + second(F.relu(first(x))),
+            "The skip is detached: the value passes along it, the gradient does not. But the "
+            "gradient is what the skip is for.",
+        ),
+        Mistake(
+            lambda x, first, second: x + second(F.relu(first(x.detach()))),
+            "The branch works on a detached x, so no gradient comes back through the branch.",
+        ),
     ),
     hints=(
         "Two ways lead from x to the end: through both convolutions, and straight. "
@@ -136,94 +152,137 @@ _RESIDUAL_BLOCK = Exercise(
 )
 
 
-# The skip over all blocks
+# The chain of blocks with the skip over all of them, as a module
 
 
-def _skip_over_blocks(x, blocks, last):
-    return x + last(_through(x, blocks))
+class _Block(nn.Module):
+    def __init__(self, channels, skip=True):
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.skip = skip
+
+    def forward(self, x):
+        branch = self.second(F.relu(self.first(x)))
+        return x + branch if self.skip else branch
 
 
-def _through(x, blocks):
-    for block in blocks:
-        x = block(x)
-    return x
+class _Trunk(nn.Module):
+    """The reference; `way` makes the mistakes."""
+
+    def __init__(self, channels, num_blocks, *, way="", keep=nn.ModuleList):
+        super().__init__()
+        blocks = [_Block(channels, skip=way != "plain") for _ in range(num_blocks)]
+        self.blocks = keep(blocks[:1] * num_blocks if way == "one block" else blocks)
+        self.last = nn.Conv2d(channels, channels, 3, padding=1)
+        self.way = way
+
+    def forward(self, x):
+        features = x
+        for block in self.blocks:
+            features = block(features)
+        ways = {
+            "": lambda: x + self.last(features),
+            "plain": lambda: x + self.last(features),
+            "one block": lambda: x + self.last(features),
+            "no skip": lambda: self.last(features),
+            "early end": lambda: self.last(x + features),
+            "late start": lambda: features + self.last(features),
+            "no last": lambda: x + features,
+            "ReLU": lambda: F.relu(x + self.last(features)),
+            "detached": lambda: x.detach() + self.last(features),
+        }
+        return ways[self.way]()
 
 
-def _blocks_cases():
-    return tuple(
-        Case(name, (_tensor(*shape, seed=20), blocks, _make_conv(shape[1], 30)))
-        for name, shape, blocks in (
-            ("three blocks", (2, 4, 5, 6), [_make_conv(4, seed) for seed in (1, 3, 5)]),
-            ("two blocks", (1, 3, 4, 4), [_make_conv(3, seed) for seed in (7, 9)]),
-            ("no block at all", (1, 4, 2, 3), []),
-        )
-    )
+def _trunk(channels, num_blocks):
+    return _Trunk(channels, num_blocks)
 
 
-def _skip_overwritten(x, blocks, last):
-    x = _through(x, blocks)
-    return x + last(x)
+def _use_trunk(make, channels, num_blocks):
+    """Return the shapes in the module, its result and the gradient, with weights that are set.
+
+    All convolutions get the same weights, because the order in which they were made is free.
+    """
+    trunk = make(channels, num_blocks)
+    if not isinstance(trunk, nn.Module):
+        raise TypeError(f"Trunk(channels, num_blocks) should be an nn.Module, got {trunk!r}")
+    weights = list(trunk.parameters())
+    with torch.no_grad():
+        for weight in weights:
+            values = torch.sin(0.7 * torch.arange(weight.numel()))
+            weight.copy_(values.reshape(weight.shape) / 5)
+    x = _tensor(2, channels, 5, 6, seed=channels).requires_grad_()
+    result = trunk(x)
+    shapes = sorted(tuple(weight.shape) for weight in weights)
+    found = {"the shapes of the weights": shapes, "the result": result.detach()}
+    (gradient,) = torch.autograd.grad(result.square().sum(), x)
+    return found | {"the gradient that comes back": gradient}
 
 
-def _skip_each_time(x, blocks, last):
-    features = x
-    for block in blocks:
-        features = x + block(features)
-    return last(features)
-
-
-def _side_by_side(x, blocks, last):
-    return x + last(sum(block(x) for block in blocks))
-
-
-_SKIP_OVER_BLOCKS = Exercise(
-    title="the skip over all blocks",
-    reference=_skip_over_blocks,
-    tolerance=1e-5,
-    cases=_blocks_cases,
+_TRUNK = Exercise(
+    title="a chain of blocks with its skip",
+    reference=_trunk,
+    tolerance=1e-3,
+    probe=_use_trunk,
+    cases=lambda: (
+        Case("three blocks", (4, 3)),
+        Case("one block", (6, 1)),
+        Case("five narrow blocks", (2, 5)),
+    ),
+    redraw=lambda random: tuple(
+        (int(channels), int(blocks))
+        for channels, blocks in zip(random.integers(2, 7, 3), (3, 1, 4), strict=True)
+    ),
     mistakes=(
         Mistake(
-            lambda x, blocks, last: last(_through(x, blocks)),
-            "Nothing goes around the blocks. Add x.",
+            lambda channels, num_blocks: _Trunk(channels, num_blocks, way="no skip"),
+            "Nothing goes around the blocks. Add what came in.",
         ),
         Mistake(
-            lambda x, blocks, last: last(_through(x + x, blocks)),
-            "x is added before the blocks instead of after them, so nothing goes around them.",
-        ),
-        Mistake(
-            lambda x, blocks, last: last(x + _through(x, blocks)),
+            lambda channels, num_blocks: _Trunk(channels, num_blocks, way="early end"),
             "The skip ends before the last convolution. It goes around that one too.",
         ),
         Mistake(
-            _skip_overwritten,
+            lambda channels, num_blocks: _Trunk(channels, num_blocks, way="late start"),
             "What is added is the result of the blocks. The loop has given the name x to it, "
             "so the features from before the blocks are lost.",
         ),
         Mistake(
-            _skip_each_time,
-            "x is added behind every block. This skip is added once, at the end.",
+            lambda channels, num_blocks: _Trunk(channels, num_blocks, way="no last"),
+            "The last convolution is not used.",
         ),
         Mistake(
-            lambda x, blocks, last: x + _through(x, blocks),
-            "The last convolution is missing.",
+            lambda channels, num_blocks: _Trunk(channels, num_blocks, way="plain"),
+            "The blocks inside have lost their own skips. Make them with Block(channels).",
         ),
         Mistake(
-            lambda x, blocks, last: x + last(_through(x, blocks[::-1])),
-            "The blocks are used from the last to the first.",
+            lambda channels, num_blocks: _Trunk(channels, num_blocks, way="ReLU"),
+            "There is a ReLU at the end. The sum must leave as it is.",
         ),
         Mistake(
-            _side_by_side,
-            "Every block sees x. Each one should see the result of the one before.",
+            lambda channels, num_blocks: _Trunk(channels, num_blocks, keep=list),
+            "The blocks are kept in a plain list, so their weights are not weights of this module "
+            "and would never learn. Use nn.ModuleList or nn.Sequential.",
         ),
         Mistake(
-            lambda x, blocks, last: x + last(blocks[-1](x)),
-            "Only the last block counts: each one should see the result of the one before, not x.",
+            lambda channels, num_blocks: _Trunk(channels, num_blocks, way="one block"),
+            "It is the same block several times. Make a new one for each place.",
+        ),
+        Mistake(
+            lambda channels, num_blocks: _Trunk(channels, num_blocks + 1),
+            "There is one block too many.",
+        ),
+        Mistake(
+            lambda channels, num_blocks: _Trunk(channels, num_blocks, way="detached"),
+            "The skip is detached: the value passes along it, the gradient does not.",
         ),
     ),
     hints=(
-        "Keep x, and give the features that go through the blocks another name.",
-        "features = x, then for each block: features = block(features).",
-        "Return x + last(features).",
+        "Make the blocks and the last convolution in __init__, use them in forward.",
+        "nn.Sequential(*(Block(channels) for _ in range(num_blocks))) is a module and calls one "
+        "after the other.",
+        "forward returns x + self.last(self.blocks(x)).",
     ),
 )
 
@@ -255,6 +314,7 @@ def _bicubic_cases():
 _ADD_TO_BICUBIC = Exercise(
     title="the skip over the image",
     reference=_add_to_bicubic,
+    probe=with_gradients,
     tolerance=1e-4,
     cases=_bicubic_cases,
     mistakes=(
@@ -315,6 +375,11 @@ _ADD_TO_BICUBIC = Exercise(
             "The skip comes in before the enlargement, and with it the residual loses all its "
             "detail. Enlarge first, then add.",
         ),
+        no_gradient(_add_to_bicubic),
+        Mistake(
+            lambda lr, residual, scale: imresize(lr, scale) + residual.detach(),
+            "The residual is detached, so the network that made it would never learn.",
+        ),
     ),
     hints=(
         "Two images of one size are added. One of them has to be made first.",
@@ -323,4 +388,92 @@ _ADD_TO_BICUBIC = Exercise(
     ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (_RESIDUAL_BLOCK, _SKIP_OVER_BLOCKS, _ADD_TO_BICUBIC)
+# Rivals that start alike
+
+
+def _make_rivals(make, kinds, seed):
+    rivals = {}
+    for kind in kinds:
+        torch.manual_seed(seed)
+        rivals[kind] = make(kind)
+    return rivals
+
+
+def _seeded_once(make, kinds, seed):
+    torch.manual_seed(seed)
+    return {kind: make(kind) for kind in kinds}
+
+
+def _seeded_otherwise(make, kinds, seed):
+    rivals = {}
+    for place, kind in enumerate(kinds):
+        torch.manual_seed(seed + place)
+        rivals[kind] = make(kind)
+    return rivals
+
+
+def _one_for_all(make, kinds, seed):
+    torch.manual_seed(seed)
+    return dict.fromkeys(kinds, make(kinds[0]))
+
+
+def _use_rivals(make_rivals, kinds, seed):
+    """Return the kind and the first weights of each rival, and how many networks there are."""
+
+    def make(kind):
+        network = nn.Conv2d(2, 2, 3)
+        network.kind = kind
+        return network
+
+    rivals = make_rivals(make, kinds, seed)
+    return {
+        "the kinds": {kind: network.kind for kind, network in rivals.items()},
+        "the first weights": {kind: net.weight.detach() for kind, net in rivals.items()},
+        "the number of networks": len(set(map(id, rivals.values()))),
+    }
+
+
+def _probe_rivals(answer, make, kinds, seed):
+    return _use_rivals(answer, kinds, seed)
+
+
+_MAKE_RIVALS = Exercise(
+    title="find the bug: a comparison that is not fair",
+    reference=_make_rivals,
+    probe=_probe_rivals,
+    cases=lambda: (
+        Case("two kinds", (nn.Conv2d, ("residual", "plain"), 0)),
+        Case("three kinds", (nn.Conv2d, ("a", "b", "c"), 7)),
+        Case("one kind", (nn.Conv2d, ("alone",), 3)),
+    ),
+    redraw=lambda random: tuple(
+        (nn.Conv2d, kinds, int(random.integers(10, 1000)))
+        for kinds in (("plain", "residual"), ("c", "a", "b"), ("only",))
+    ),
+    mistakes=(
+        Mistake(
+            _seeded_once,
+            "The first network uses up random numbers, so the second one starts from others. Look "
+            "at where the seed is set.",
+        ),
+        Mistake(
+            _seeded_otherwise,
+            "Every network has a seed of its own. To start alike they need the same one.",
+        ),
+        Mistake(
+            _one_for_all,
+            "There is one network under all names. Make one for each kind.",
+        ),
+        Mistake(
+            lambda make, kinds, seed: _make_rivals(make, kinds, 0),
+            "The seed is not always 0: use the argument.",
+        ),
+    ),
+    hints=(
+        "Compare the first weights of the two networks. Are they equal?",
+        "Random numbers come from one stream. Who draws first leaves the stream further on.",
+        "torch.manual_seed(seed) belongs inside the loop, before each network is made.",
+    ),
+)
+
+EXERCISES: tuple[Exercise, ...] = (_RESIDUAL_BLOCK, _TRUNK, _ADD_TO_BICUBIC, _MAKE_RIVALS)

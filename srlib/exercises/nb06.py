@@ -2,6 +2,7 @@
 
 import torch
 import torch.nn.functional as F
+from torch.overrides import TorchFunctionMode
 
 from srlib.exercises.grading import Case, Exercise, Mistake
 
@@ -42,9 +43,24 @@ def _forward_convolution(x, kernel, stride, padding):
     return F.conv1d(x[None, None], kernel[None, None], stride=stride, padding=padding)[0, 0]
 
 
+class _ByHand(TorchFunctionMode):
+    """Refuse the function that is to be written, by whichever of its names."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if "conv_transpose" in getattr(function, "__name__", ""):
+            raise RuntimeError(f"write the transposed convolution without {function.__name__}")
+        return function(*args, **(kwargs or {}))
+
+
+def _by_hand(answer, *arguments):
+    with _ByHand():
+        return answer(*arguments)
+
+
 _TRANSPOSED_CONV_1D = Exercise(
     title="transposed convolution of a row",
     reference=_transposed_conv_1d,
+    probe=_by_hand,
     tolerance=1e-9,
     cases=lambda: (
         Case("stride 2, no padding", (_noise(4), _noise(3, seed=1), 2, 0)),

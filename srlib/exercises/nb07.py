@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from srlib.exercises.grading import Case, Exercise, Mistake
+from srlib.exercises.probes import no_gradient, with_gradients
 
 __all__ = ["EXERCISES"]
 
@@ -19,20 +20,21 @@ def _logit_cases():
     random = torch.Generator().manual_seed(0)
     image = torch.rand(2, 3, 4, 5, generator=random) * 0.8 + 0.1
     residual = torch.randn(2, 3, 4, 5, generator=random)
-    ends = torch.tensor([0.0, 1.0, 0.0, 1.0]).reshape(1, 1, 2, 2)
-    push = torch.tensor([0.0, 0.0, 3.0, -3.0]).reshape(1, 1, 2, 2)
-    beyond = torch.tensor([-0.1, 1.1, -0.02, 1.02]).reshape(1, 1, 2, 2)
+    ends = torch.tensor([0.0, 1.0, 0.0, 1.0, 0.0, 1.0]).reshape(1, 1, 2, 3)
+    push = torch.tensor([0.0, 0.0, 3.0, -3.0, -3.0, 3.0]).reshape(1, 1, 2, 3)
+    beyond = torch.tensor([-0.1, 1.1, -0.02, 1.02, -0.1, 1.1]).reshape(1, 1, 2, 3)
     return (
         Case("greys, no residual", (image, torch.zeros_like(image), 1e-3)),
         Case("greys with a residual", (image, residual, 1e-3)),
-        Case("black and white", (ends, push, 1e-3)),
-        Case("bicubic overshoots 0..1", (beyond, push, 1e-3)),
+        Case("black and white", (ends, push, 1.5e-3)),
+        Case("bicubic overshoots 0..1", (beyond, push, 1e-2)),
     )
 
 
 _ADD_IN_LOGIT_SPACE = Exercise(
     title="add in logit space",
     reference=_add_in_logit_space,
+    probe=with_gradients,
     cases=_logit_cases,
     mistakes=(
         Mistake(
@@ -85,6 +87,26 @@ _ADD_IN_LOGIT_SPACE = Exercise(
         Mistake(
             lambda bicubic, residual, eps: (bicubic + residual).clamp(0, 1),
             "This adds in the image and cuts off at 0 and 1. Add the residual to the logit.",
+        ),
+        Mistake(
+            lambda bicubic, residual, eps: _add_in_logit_space(bicubic, residual, 1e-3),
+            "eps is not always 1e-3: use the argument.",
+        ),
+        Mistake(
+            lambda bicubic, residual, eps: _add_in_logit_space(bicubic, residual, 1.5e-3),
+            "eps is not always 1.5e-3: use the argument.",
+        ),
+        Mistake(
+            lambda bicubic, residual, eps: _add_in_logit_space(bicubic, residual, eps).clamp(
+                eps, 1 - eps
+            ),
+            "The output is clamped too. Only the image that goes in is: a residual may make it "
+            "blacker than eps.",
+        ),
+        no_gradient(_add_in_logit_space),
+        Mistake(
+            lambda bicubic, residual, eps: _add_in_logit_space(bicubic, residual.detach(), eps),
+            "The residual is detached, so the network that made it would never learn.",
         ),
     ),
     hints=(
@@ -159,6 +181,7 @@ def _refine_cases():
 _REFINE = Exercise(
     title="residual blocks and the feature skip",
     reference=_refine,
+    probe=with_gradients,
     tolerance=1e-5,
     cases=_refine_cases,
     mistakes=(
@@ -203,6 +226,13 @@ _REFINE = Exercise(
         Mistake(
             lambda features, blocks, body: features + _after_blocks(features, blocks),
             "The convolution after the blocks, body, is missing.",
+        ),
+        no_gradient(_refine),
+        Mistake(
+            lambda features, blocks, body: (
+                features + _conv(_after_blocks(features, blocks).detach(), *body)
+            ),
+            "The features are detached before the body, so no block would learn.",
         ),
     ),
     hints=(

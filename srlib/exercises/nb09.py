@@ -5,6 +5,7 @@ import math
 import torch
 
 from srlib.exercises.grading import Case, Exercise, Mistake
+from srlib.exercises.probes import no_gradient, with_gradients
 
 __all__ = ["EXERCISES"]
 
@@ -326,6 +327,7 @@ def _charbonnier_cases():
 _CHARBONNIER = Exercise(
     title="the Charbonnier loss",
     reference=_charbonnier,
+    probe=with_gradients,
     tolerance=1e-6,
     cases=_charbonnier_cases,
     mistakes=(
@@ -365,6 +367,7 @@ _CHARBONNIER = Exercise(
             lambda sr, hr, eps=1e-3: torch.sqrt((sr - hr) ** 2 + eps**2),
             "Each pixel has its loss now. A training needs one number: take the mean.",
         ),
+        no_gradient(_charbonnier),
     ),
     hints=(
         "Start with the difference of the two images, pixel by pixel.",

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from srlib.exercises.grading import Case, Exercise, Mistake
+from srlib.exercises.probes import no_gradient, with_gradients
 
 __all__ = ["EXERCISES"]
 
@@ -148,6 +149,7 @@ def _features(count, channels, points, seed):
 _SHUFFLE = Exercise(
     title="shuffle of points",
     reference=_shuffle,
+    probe=with_gradients,
     cases=lambda: (
         Case("two clouds, factor 4", (_features(2, 12, 5, 0), 4)),
         Case("factor 2", (_features(1, 6, 7, 1), 2)),
@@ -199,6 +201,7 @@ _SHUFFLE = Exercise(
             lambda features, r: _shuffle(features, r).mT,
             "Points and channels are swapped at the end. The shape is (N, C, r * P).",
         ),
+        no_gradient(_shuffle),
     ),
     hints=(
         "Three steps: split the channels into C and r, move the r behind the points, join the "

@@ -10,6 +10,7 @@ import textwrap
 from base64 import b64encode
 
 import numpy as np
+from IPython import get_ipython
 from IPython.display import display
 from matplotlib import style
 from matplotlib.figure import Figure
@@ -21,6 +22,8 @@ from srlib.image import check_image, rgb_to_y
 from srlib.metrics import score
 
 __all__ = ["compare", "error_map", "plot_history", "show", "wipe", "zoom_grid"]
+
+_places: set[str] = set()  # where a picture is, by its place and the run of the cell
 
 _WIDTH = 10.0  # inches: 1000 pixels, about the width of a notebook cell
 
@@ -175,8 +178,11 @@ def wipe(before: np.ndarray, after: np.ndarray, position: float) -> np.ndarray:
     return picture
 
 
-def show(figure: Figure, alt: str) -> None:
+def show(figure: Figure, alt: str, *, place: str | None = None) -> None:
     """Display a figure in the notebook with `alt`, a sentence that says what it shows; close it.
+
+    With a `place`, a name, it takes the place of the picture that the same run of the cell showed
+    there before: one can watch a training.
 
     The sentence is the output's plain text, and stands in its metadata, as in IPython's `Image`.
     nbconvert's "classic" template makes it the picture's ``alt``; JupyterLab 4 and the "lab"
@@ -191,8 +197,16 @@ def show(figure: Figure, alt: str) -> None:
         raise ValueError(f"alt must say what the figure shows, got {alt!r}")
     kind, data = encode_for_file(rasterize(figure))
     mime = f"image/{kind}"
+    live = {}
+    if place is not None:
+        name = f"{place} {getattr(get_ipython(), 'execution_count', 0)}"
+        live = {"display_id": name, "update": name in _places}
+        _places.add(name)
     display(
-        {mime: b64encode(data).decode(), "text/plain": alt}, metadata={mime: {"alt": alt}}, raw=True
+        {mime: b64encode(data).decode(), "text/plain": alt},
+        metadata={mime: {"alt": alt}},
+        raw=True,
+        **live,
     )
 
 

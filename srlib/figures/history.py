@@ -12,7 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-__all__ = ["fit_scale", "label_steps", "plot_history"]
+from srlib.training.experiments import Trainings
+
+__all__ = ["fit_scale", "label_steps", "plot_history", "plot_trainings"]
 
 _LABELS = {
     "step": "step",
@@ -106,6 +108,59 @@ def plot_history(
         figure.legend(handles, names, loc="outside upper left", ncols=per_line)
     if note:
         figure.supxlabel(note, fontsize=11)
+    return figure
+
+
+@style.context("srlib.course", after_reset=True)
+def plot_trainings(
+    now: Trainings,
+    long: Trainings | None = None,
+    *,
+    baselines: Mapping[str, float] | None = None,
+    lowest_db: float | None = None,
+) -> Figure:
+    """Plot the scores of a few trainings against the step, over those of a long run.
+
+    The axis of the steps is logarithmic, so that seconds and hours are both seen. A line is the
+    mean of the seeds, the band around it reaches from the lowest to the highest. A candidate has
+    the same colour in both, a thin line for `now` with a dot at each score, a thick one for `long`.
+
+    Parameters
+    ----------
+    now, long : Trainings
+        `long` may have more candidates, or fewer.
+    baselines : dict of str to float, optional
+        Horizontal lines with their names, in dB.
+    lowest_db : float, optional
+        Where the axis begins; what is below is not seen.
+    """
+    figure = Figure(figsize=(9, 4.4))
+    axes = figure.subplots()
+    every = [run for run in (long, now) if run is not None]
+    names = list(dict.fromkeys(name for run in every for name in run.curves["candidate"]))
+    for place, name in enumerate(names):
+        for run in every:
+            curves = run.curves[(run.curves["candidate"] == name) & (run.curves["step"] > 0)]
+            if curves.empty:
+                continue
+            scores = curves.pivot(index="step", columns="seed", values="psnr_db")
+            look = {"linewidth": 2.2} if run is long else {"linewidth": 1, "marker": "."}
+            axes.plot(scores.mean(axis=1), color=f"C{place}", **look)
+            band = scores.min(axis=1), scores.max(axis=1)
+            axes.fill_between(scores.index, *band, color=f"C{place}", alpha=0.2, linewidth=0)
+    handles = [Line2D([], [], color=f"C{place}", linewidth=2.2) for place in range(len(names))]
+    for (name, value), line in zip((baselines or {}).items(), itertools.cycle((":", "-.", "--"))):  # noqa: B905
+        handles.append(axes.axhline(value, color="black", linestyle=line, linewidth=1))
+        names.append(name)
+    for run, name in ((long, "the long run"), (now, "this run")):
+        if long is not None:
+            look = {"linewidth": 2.2} if run is long else {"linewidth": 1, "marker": "."}
+            handles.append(Line2D([], [], color="grey", **look))
+            names.append(name)
+    axes.set(xscale="log", xlabel="step (log scale)", ylabel="PSNR of the test crops (dB)")
+    axes.set_ylim(bottom=lowest_db)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}".replace(",", " "))
+    figure.legend(handles, names, loc="outside right upper")
     return figure
 
 

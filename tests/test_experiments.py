@@ -1,0 +1,296 @@
+"""Trainings beside each other, the tool that runs them for hours, and what it kept."""
+
+import json
+from pathlib import Path
+
+import experiments
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from srlib import assets
+from srlib.data import Pair, PatchSampler
+from srlib.environment import by_profile
+from srlib.figures.history import plot_trainings
+from srlib.models import SrResNet
+from srlib.training import TrainConfig
+from srlib.training.experiments import FOLDER_VARIABLE, Trainings, compare_trainings, long_run
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def make_sampler(seed):
+    random = np.random.default_rng(0)
+    picture = Pair("a", *(random.integers(0, 256, (n, n, 3), dtype=np.uint8) for n in (12, 24)))
+    return PatchSampler([picture], 2, lr_patch_size=4, batch_size=2, seed=seed)
+
+
+def small():
+    return SrResNet(2, channels=4, num_blocks=1, hr_channels=0)
+
+
+def score(network):
+    """Something that depends on the weights."""
+    with torch.no_grad():
+        return sum(p.square().sum() for p in network.parameters()).item()
+
+
+def compare(**changed):
+    options = {"seeds": (0, 1), "config": TrainConfig(steps=40)} | changed
+    config = options.pop("config")
+    candidates = options.pop("candidates", {"one": small, "the other": small})
+    return compare_trainings("99_x", candidates, make_sampler, config, score, **options)
+
+
+@pytest.fixture
+def long(monkeypatch, tmp_path):
+    """Run as make experiments does, and find there what was kept."""
+    monkeypatch.setenv("SRLIB_PROFILE", "long")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "experiments"))
+    monkeypatch.setattr(assets, "data_file", lambda relative: tmp_path / relative)
+    return tmp_path / "experiments" / "99_x"
+
+
+# Trainings beside each other
+
+
+def test_each_candidate_is_trained_from_each_seed_and_scored_on_the_way():
+    found = compare()
+    assert list(found.curves) == ["candidate", "seed", "step", "seconds", "loss", "psnr_db"]
+    for key, curve in found.curves.groupby(["candidate", "seed"]):
+        assert curve["step"].tolist() == list(range(0, 41, 2))  # at the start, then twenty times
+        assert np.isnan(curve["loss"].iloc[0]) and curve["loss"].iloc[1:].notna().all()
+        assert curve["psnr_db"].iloc[-1] == pytest.approx(score(found.networks[key]))
+        assert not found.networks[key].training
+    assert len(found.networks) == 4
+
+
+def test_the_seed_decides_start_and_patches():
+    curves = compare().curves.set_index(["candidate", "seed", "step"])["psnr_db"].sort_index()
+    assert curves["one", 0].equals(curves["the other", 0])
+    assert not curves["one", 0].equals(curves["one", 1])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"config": TrainConfig(seconds=1)}, "config must have steps, got seconds=1"),
+        ({"keep": ["one", "none"]}, "keep must name some of one, the other, got 'none'"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(changed, message):
+    with pytest.raises(ValueError, match=message):
+        compare(**changed)
+
+
+def test_tables():
+    rows = [
+        (candidate, seed, step, 0.0, 0.0, level + seed + gain * step)
+        for candidate, level, gain in (("a", 20, 0.1), ("b", 22, 0.08), ("c", 30, 0.0))
+        for seed in (0, 1)
+        for step in (0, 40, 80, 120)
+    ]
+    found = Trainings("99_x", pd.DataFrame(rows, columns=experiments_columns()))
+    assert found.scores().loc["a"].tolist() == pytest.approx([32, 33])
+    assert found.scores(0.5).loc["a"].tolist() == pytest.approx([24, 25])  # 40 of 120 steps
+    assert found.table().loc["b"].tolist() == pytest.approx([120, 32.1, 31.6, 32.6])
+    assert list(found.table().index) == ["a", "b", "c"]
+    assert not found.order_holds()  # c leads at half-way and is last at the end
+    assert Trainings("x", found.curves[found.curves["candidate"] != "c"]).order_holds() is False
+    kept = found.curves[found.curves["candidate"] != "a"]
+    assert not Trainings("x", kept).order_holds()
+    with pytest.raises(ValueError, match="part must be in 0..1, got 2"):
+        found.scores(2)
+
+
+def experiments_columns():
+    return ["candidate", "seed", "step", "seconds", "loss", "psnr_db"]
+
+
+# For hours
+
+
+def test_the_profile_long_needs_a_folder(monkeypatch):
+    monkeypatch.setenv("SRLIB_PROFILE", "long")
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    with pytest.raises(ValueError, match=f"a folder in {FOLDER_VARIABLE}: use make experiments"):
+        compare()
+
+
+def test_a_long_run_leaves_curves_settings_and_weights(long):
+    found = compare(keep=["the other"])
+    assert {path.name for path in long.iterdir() if path.is_file()} == {
+        *("curves.csv", "record.json", "the_other.safetensors")
+    }
+    again = long_run("99_x")
+    assert again.table().equals(found.table().round(3))
+    assert again.record["steps"] == 40 and again.record["seeds"] == [0, 1]
+    assert again.record["parameters"]["one"] == sum(p.numel() for p in small().parameters())
+    torch.manual_seed(5)
+    loaded = again.load("the other", small())
+    assert score(loaded) == score(found.networks["the other", 0]) and not loaded.training
+    with pytest.raises(ValueError, match="keeps the weights of the_other, got 'one'"):
+        again.load("one", small())
+    with pytest.raises(ValueError, match="the weights of 'the other' do not fit"):
+        again.load("the other", nn.Conv2d(3, 3, 3))
+
+
+def test_a_long_run_goes_on_where_it_was_stopped(long, monkeypatch):
+    calls = 0
+
+    def stop_in_the_third(network):
+        nonlocal calls
+        calls += 1
+        if calls == 50:  # each training is scored 21 times
+            raise RuntimeError("the power is gone")
+        return score(network)
+
+    arguments = ({"one": small, "the other": small}, make_sampler, TrainConfig(steps=40))
+    with pytest.raises(RuntimeError, match="the power"):
+        compare_trainings("99_x", *arguments, stop_in_the_third, seeds=(0, 1))
+    assert not (long / "record.json").exists()
+    calls = 100
+    resumed = compare_trainings("99_x", *arguments, stop_in_the_third, seeds=(0, 1))
+    assert calls < 150  # the two that had ended were not trained again
+    monkeypatch.setenv("SRLIB_PROFILE", "cpu")
+    whole = compare()
+    columns = ["candidate", "seed", "step", "loss", "psnr_db"]
+    assert resumed.curves[columns].equals(whole.curves[columns])
+
+
+def test_the_profile_long_takes_its_own_value_or_that_of_cpu(monkeypatch):
+    monkeypatch.setenv("SRLIB_PROFILE", "long")
+    assert by_profile(ci=1, cpu=2, gpu=3, long=4) == 4
+    assert by_profile(ci=1, cpu=2, gpu=3) == 2
+
+
+# Drawn
+
+
+def test_both_runs_are_drawn_in_one_colour_a_candidate():
+    now, long = compare(), compare(candidates={"the other": small, "third": small})
+    figure = plot_trainings(now, long, baselines={"bicubic": 1.0}, lowest_db=0.5)
+    (axes,) = figure.axes
+    lines = {}
+    for line in axes.lines:
+        lines.setdefault(line.get_color(), []).append(line)
+    assert sorted(map(len, lines.values())) == [1, 1, 1, 2]  # bicubic, third, one, the other
+    assert axes.get_xscale() == "log" and axes.get_ylim()[0] == 0.5
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["the other", "third", "one", "bicubic", "the long run", "this run"]
+    alone = plot_trainings(now).legends[0].get_texts()
+    assert [text.get_text() for text in alone] == ["one", "the other"]
+
+
+# The tool
+
+SCRIPT = """# %% [markdown]
+# compare_trainings("in_the_text")
+
+# %% tags=["parameters"]
+steps = by_profile(ci=1, cpu=2, gpu=3, long=4)
+sizes = by_profile(ci=5, cpu=6, gpu=7)
+name = "x"
+
+# %% tags=["folded"]
+# @title Imports
+import numpy
+
+# %% tags=["folded"]
+# @title Draw
+draw()
+
+# %% tags=["folded", "experiment"]
+# @title Crops
+crops = 1
+
+# %% tags=["experiment"]
+compare_trainings("99_a", crops)
+
+# %%
+lesson = 2
+
+# %% tags=["experiment"]
+compare_trainings(
+    "99_b", crops
+)
+"""
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "99_x.py"
+    path.write_text(SCRIPT)
+    return path
+
+
+def test_the_code_of_an_experiment_ends_with_it(script):
+    first, second = experiments.experiments_of(script).items()
+    assert first[0] == "99_a" and second[0] == "99_b"
+    assert first[1].startswith(
+        "steps = 4\nsizes = 6\nname = 'x'\n\n# @title Crops\ncrops = 1\n\ncompare"
+    )
+    assert first[1].endswith('compare_trainings("99_a", crops)\n')
+    assert second[1].startswith(first[1].rstrip()) and '"99_b"' in second[1]
+    assert "lesson" not in second[1] and "draw" not in second[1]
+    script.write_text(SCRIPT.replace("# %%\nlesson", '# %%\ncompare_trainings("99_c")\nlesson'))
+    with pytest.raises(ValueError, match='99_x.py: the cell of 99_c needs the tag "experiment"'):
+        experiments.experiments_of(script)
+
+
+def test_what_draws_is_left_out(tmp_path):
+    import jupytext
+
+    notebook = jupytext.reads(SCRIPT, fmt="py:percent")
+    path = tmp_path / "99_x.ipynb"
+    nbformat.write(notebook, path)
+    sources = [cell.source for cell in experiments.without_drawing(path).cells]
+    assert [source.splitlines()[-1] for source in sources] == [
+        'name = "x"',
+        "import numpy",
+        "crops = 1",
+        'compare_trainings("99_a", crops)',
+        "lesson = 2",
+        ")",
+    ]
+
+
+def test_a_run_that_began_with_other_code_is_not_mixed_with_this(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiments, "RUNS", tmp_path)
+    experiments.begin("99_a", "steps = 4\n")
+    experiments.begin("99_a", "steps = 4\n")
+    with pytest.raises(SystemExit, match=r"remove it to begin again(.|\n)*-steps = 4\n\+steps = 5"):
+        experiments.begin("99_a", "steps = 5\n")
+
+
+# What was kept
+
+STORED = {
+    name: code
+    for path in sorted((ROOT / "solutions").glob("[0-9][0-9]_*.py"))
+    for name, code in experiments.experiments_of(path).items()
+}
+
+
+@pytest.mark.parametrize("name", STORED)
+def test_a_record_belongs_to_the_code_of_its_notebook(name):
+    run = long_run(name)
+    changed = experiments.difference(name, "\n".join(run.record["code"]), STORED[name])
+    assert not changed, (
+        f"{changed}\nRun it again, or: python tools/experiments.py {name[:2]} --accept"
+    )
+    assert len(run.record["seeds"]) >= 3
+    assert sorted(run.curves["seed"].unique()) == run.record["seeds"]
+    assert (run.curves.groupby(["candidate", "seed"])["step"].max() == run.record["steps"]).all()
+    assert set(run.record["parameters"]) == set(run.curves["candidate"])
+    assert {"command", "date", "python", "torch", "machine", "seconds"} <= set(run.record)
+
+
+def test_nothing_is_kept_that_no_notebook_names():
+    folder = ROOT / "data" / "experiments"
+    assert sorted(path.name for path in folder.iterdir() if path.is_dir()) == sorted(STORED)
+    assert sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) < 8e6
+    assert json.loads((folder / next(iter(STORED)) / "record.json").read_text())["code"]
