@@ -354,4 +354,70 @@ _COUNT_MACS = Exercise(
     ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (_ADD_IN_LOGIT_SPACE, _REFINE, _COUNT_MACS)
+# An enlargement that shifts
+
+
+def _enlarge(x, weight, scale):
+    padding = (weight.shape[-1] - scale) // 2
+    return F.conv_transpose2d(x, weight, stride=scale, padding=padding)
+
+
+def _cropped(first):
+    """Make the whole result and cut it to size, with `first(extra)` pixels cut off before it."""
+
+    def mistake(x, weight, scale):
+        full = F.conv_transpose2d(x, weight, stride=scale)
+        height, width = (scale * side for side in x.shape[-2:])
+        start = first(weight.shape[-1] - scale)
+        return full[..., start : start + height, start : start + width]
+
+    return mistake
+
+
+def _enlarge_cases():
+    def draw(*shape, seed):
+        return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+    return (
+        Case("by 4, kernel 8", (draw(1, 3, 4, 5, seed=0), draw(3, 2, 8, 8, seed=1), 4)),
+        Case("by 2, kernel 4", (draw(2, 2, 3, 3, seed=2), draw(2, 4, 4, 4, seed=3), 2)),
+        Case("by 3, kernel 9", (draw(1, 2, 1, 4, seed=4), draw(2, 2, 9, 9, seed=5), 3)),
+    )
+
+
+_ENLARGE = Exercise(
+    title="find the bug: a picture that moves",
+    reference=_enlarge,
+    tolerance=1e-4,
+    probe=with_gradients,
+    cases=_enlarge_cases,
+    mistakes=(
+        Mistake(
+            _cropped(lambda extra: 0),
+            "All the surplus is cut off at the bottom and on the right, so the picture has moved "
+            "down and to the right. That was the bug.",
+        ),
+        Mistake(
+            _cropped(lambda extra: extra),
+            "All the surplus is cut off at the top and on the left, so the picture has moved up "
+            "and to the left. Cut off as much at both ends.",
+        ),
+        Mistake(
+            lambda x, weight, scale: F.conv_transpose2d(x, weight, stride=scale),
+            "Nothing is cut off: the result has more than scale times the pixels.",
+        ),
+        Mistake(
+            lambda x, weight, scale: F.conv_transpose2d(x, weight, stride=scale, padding=2),
+            "The padding is not always 2. It depends on the kernel and on the scale.",
+        ),
+        no_gradient(_enlarge),
+    ),
+    hints=(
+        "Enlarge one bright pixel with a kernel of ones. Where is the middle of what comes out?",
+        "From n pixels a kernel of k makes (n - 1) * scale + k. How many are too many, and where "
+        "do they lie?",
+        "padding=(kernel size - scale) // 2 takes as much away at each end.",
+    ),
+)
+
+EXERCISES: tuple[Exercise, ...] = (_ADD_IN_LOGIT_SPACE, _REFINE, _COUNT_MACS, _ENLARGE)
