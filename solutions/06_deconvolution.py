@@ -28,7 +28,8 @@
 # Time: 80 minutes to read and try, of which the computer needs about 2. With a GPU the networks
 # are trained for five times as many steps.
 
-# %%
+# %% tags=["folded"]
+# @title Imports
 import time
 from math import prod
 
@@ -42,12 +43,13 @@ from matplotlib.figure import Figure
 from torch import nn
 from tqdm.auto import tqdm
 
-# %%
+# %% tags=["folded"]
+# @title Imports from the course's library
 from srlib.assets import sample_image
 from srlib.data import PatchSampler, load_images, make_pairs
 from srlib.environment import by_profile
 from srlib.evaluation import evaluate
-from srlib.exercises import check
+from srlib.exercises import check, hint
 from srlib.figures import show, zoom_grid
 from srlib.figures.diagrams import draw_chain
 from srlib.image import to_float, to_uint8
@@ -101,7 +103,8 @@ layers = {
     "resize-convolution": lambda i, o: ResizeConvBlock(i, o, 3),
 }
 
-# %%
+# %% tags=["folded"]
+# @title Draw seven untrained layers
 hr = modcrop(sample_image("chelsea"), 3)  # (H, W, 3)
 lr = imresize(hr, 1 / 3)  # (H / 3, W / 3, 3)
 features = to_float(lr).mean(1, keepdim=True).expand(-1, 16, -1, -1)  # (1, 16, H / 3, W / 3)
@@ -154,7 +157,8 @@ def matrix_of(function, *shape):
 taps = torch.tensor([[[1.0, 2.0, 3.0]]], dtype=torch.float64)  # (1, 1, 3)
 down = matrix_of(lambda x: conv(x, taps, 2, 1), 1, 7)  # (4, 7)
 
-# %%
+# %% tags=["folded"]
+# @title Draw both matrices
 figure, panels = plt.subplots(1, 2, figsize=(8, 3.6))
 for axes, matrix, title in zip(
     panels, (down, down.T), ("convolution: 7 to 4 pixels", "transposed: 4 to 7 pixels"), strict=True
@@ -177,6 +181,12 @@ show(
 )
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# It has 7 rows and 4 columns, and makes 7 pixels of 4: it enlarges.
+#
+# </details>
+#
 # Left, each row holds the kernel 1 2 3, two places further than the row above: every output pixel
 # **reads** three input pixels. Right is the same matrix, turned over. Each *column* holds the
 # kernel: every input pixel **writes** to three output pixels. That is the **transposed
@@ -222,12 +232,17 @@ def transposed_conv_1d(x, kernel, stride, padding):
 transposed_conv_1d = check("06.1", transposed_conv_1d)
 
 # %% [markdown]
-# Stuck? Run `from srlib.exercises import hint` and `hint("06.1")`. A wrong answer never stops
-# the notebook: `check` hands on the reference.
-#
-# Here it is as a picture. Each colour is one input pixel with its copy of the kernel.
+# Stuck? `hint("06.1")` gives one hint at a time. A wrong answer never stops the notebook: `check`
+# hands on the reference.
 
 # %%
+hint("06.1")
+
+# %% [markdown]
+# Here it is as a picture. Each colour is one input pixel with its copy of the kernel.
+
+# %% tags=["folded"]
+# @title Draw what overlaps
 values = torch.tensor([1.0, 0.6, 1.4, 0.9, 1.2], dtype=torch.float64)  # five pixels
 bump = torch.tensor([0.5, 1.0, 0.7, 0.3], dtype=torch.float64)  # kernel of 4
 figure, panels = plt.subplots(1, 2, figsize=(8, 3), sharey=True)
@@ -239,6 +254,7 @@ for axes, stride in zip(panels, (2, 3), strict=True):
         axes.bar(range(len(total)), part, bottom=total, width=0.9)
         total += part
     axes.set(title=f"kernel 4, stride {stride}", xlabel="output pixel")
+    axes.set_xticks(range(0, len(total), 2))
     assert torch.equal(total, transposed_conv_1d(values, bump, stride, 0))
 panels[0].set_ylabel("value (sum of the terms)")
 show(
@@ -293,7 +309,8 @@ def by_zeros_between(y, weight, stride, padding, shape):
 # *Predict:* the numbers are the largest differences from PyTorch's own function, in float64. What
 # should they be?
 
-# %%
+# %% tags=["folded"]
+# @title Compare the four ways with PyTorch's own
 generator = torch.Generator().manual_seed(0)
 ways = (by_matrix, by_overlap_add, by_gradient, by_zeros_between)
 differences = {}
@@ -314,7 +331,11 @@ for axes in (1, 2):
 pd.DataFrame(differences).T.map("{:.0e}".format)
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
 # Nothing but rounding. All are the same operation, seen from four sides.
+#
+# </details>
 
 # %% [markdown]
 # ## 4. How many terms does a pixel get?
@@ -355,6 +376,12 @@ show(
 )
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# 1, 2 and 4. A row gets 1 or 2 terms; in two dimensions the counts of row and column multiply.
+#
+# </details>
+#
 # Kernel 3 with stride 2 gives 1, 2 or 4 terms, kernel 4 gives 4 terms to every pixel. The rule: a
 # pixel of a row gets $\lfloor k / s \rfloor$ or $\lceil k / s \rceil$ terms, and equally many only
 # if **the stride divides the kernel size**. In two dimensions the unevenness multiplies.
@@ -363,7 +390,8 @@ show(
 # sums, the right one the picture. What happens when the kernel is smaller than the stride?
 
 
-# %%
+# %% tags=["folded"]
+# @title A figure that is drawn once
 board = Figure(figsize=(7.4, 2.9), layout="none")  # drawn once, its parts change
 left, middle, right = (board.add_axes((x, 0.17, 0.27, 0.69)) for x in (0.05, 0.38, 0.7))
 left.set(title="matrix", xlabel="input pixel", ylabel="output pixel", xticks=[], yticks=[])
@@ -374,7 +402,8 @@ right.set_title("terms in a picture")
 right.set_axis_off()
 
 
-# %%
+# %% tags=["folded"]
+# @title A slider for kernel and stride
 def show_overlap(kernel_size, stride):
     """Matrix, terms of a row, terms of a picture."""
     first = -(-kernel_size // stride)  # input pixels before the part that is shown
@@ -456,6 +485,12 @@ pd.DataFrame(
 ).round(1)
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# No. The overlap is even, and the picture is not: see the second and fourth row of the table.
+#
+# </details>
+#
 # Three cures, and what each does:
 #
 # - **A kernel divisible by the stride** takes away the unevenness of the overlap: with equal
@@ -499,6 +534,38 @@ def pixel_shuffle(features, scale):
 pixel_shuffle = check("06.2", pixel_shuffle)
 
 # %% [markdown]
+# ### Exercise 06.4: find the bug
+#
+# ICNR starts a sub-pixel convolution as pixel repetition: it makes few weights, for the output
+# channels alone, and copies each for all $s^2$ pixels of a block. Somebody wrote the copying like
+# this. The shapes fit, and the layer shows a checkerboard from its first day.
+#
+# ```python
+# def icnr_weights(few, scale):
+#     return few.repeat(scale**2, 1, 1, 1)
+# ```
+#
+# Use what you know from exercise 06.2, and write it right.
+
+
+# %%
+def icnr_weights(few, scale):
+    """Weights (C, I, K, K) -> (C * scale**2, I, K, K): all pixels of a block start alike."""
+    ### BEGIN SOLUTION
+    return few.repeat_interleave(scale**2, dim=0)
+    ### END SOLUTION
+
+
+icnr_weights = check("06.4", icnr_weights)
+
+# %%
+few = torch.randn(2, 4, 3, 3)
+features_in = torch.randn(1, 4, 5, 5)
+blocks = pixel_shuffle(F.conv2d(features_in, icnr_weights(few, 3)), 3)
+repeated = F.interpolate(F.conv2d(features_in, few), scale_factor=3)
+print("pixels repeated after a convolution:", torch.allclose(blocks, repeated))
+
+# %% [markdown]
 # A deconvolution with kernel 9, stride 3 and padding 3 writes each pixel to 9 x 9 places. Seen
 # from the output, a pixel of phase $(i, j)$ reads 3 x 3 input pixels, with its own weights. That
 # is what a 3 x 3 sub-pixel convolution does.
@@ -520,6 +587,12 @@ print("weights:", sub_pixel.conv.weight.numel(), "and", kernel.numel())
 print("equal:", torch.allclose(shuffled, expected, rtol=0, atol=1e-12))
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# Yes: the weights are the same numbers in another order.
+#
+# </details>
+#
 # It is; only the bias differs: one for each phase here, one for each channel there. So a
 # well-sized deconvolution and a sub-pixel convolution are **the same function in different
 # clothes**. What differs is what they start from, and how fast the machine runs them.
@@ -534,7 +607,8 @@ print("equal:", torch.allclose(shuffled, expected, rtol=0, atol=1e-12))
 # on the features of one picture of 128 x 128 LR pixels.
 
 
-# %%
+# %% tags=["folded"]
+# @title Count and time
 def multiply_adds(layer, x):
     """Multiply-adds of the convolutions for each pixel of x."""
     counts = []
@@ -565,7 +639,8 @@ def milliseconds(functions, x):
     return {name: rounds[1:] for name, rounds in times.items()}
 
 
-# %%
+# %% tags=["folded"]
+# @title The table of costs
 rivals = ("deconvolution 9, bilinear", "sub-pixel, ICNR", "resize-convolution")
 features = torch.rand(1, 16, 128, 128)  # on the CPU
 layer_times = milliseconds({name: layers[name](16, 3) for name in rivals}, features)
@@ -574,9 +649,9 @@ pd.DataFrame(
         name: {
             "weights": sum(weight.numel() for weight in layers[name](16, 3).parameters()),
             "multiply-adds a LR pixel": multiply_adds(layers[name](16, 3), features),
-            "median (ms)": np.median(rounds).round(1),
             "fastest (ms)": min(rounds).__round__(1),
-            "slowest (ms)": max(rounds).__round__(1),
+            "lower quartile (ms)": np.quantile(rounds, 0.25).round(1),
+            "upper quartile (ms)": np.quantile(rounds, 0.75).round(1),
         }
         for name, rounds in layer_times.items()
     }
@@ -584,7 +659,8 @@ pd.DataFrame(
 
 # %% [markdown]
 # The counts are equal, the times on a CPU need not be: it depends on how well each operation is
-# written for the machine. Measure on yours.
+# written for the machine. Measure on yours. Half of the rounds lie between the two quartiles; other
+# programs make some rounds slower, and never one faster.
 #
 # Now quality. A small network of two residual blocks ends in one of the layers, straight to RGB.
 # It has to make the whole picture by itself. A second group adds to the bicubic image; there the
@@ -621,7 +697,8 @@ def checkerboard_levels(network):
     return phases.var(2, correction=0).mean().sqrt().item()
 
 
-# %%
+# %% tags=["folded"]
+# @title Photographs to train on, crops of others to score
 processor = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 train_pairs = make_pairs(load_images("bundled/train"), 3)
 crops = {name: sample_image(name)[20:188, 100:268] for name in test_names}  # 168 x 168
@@ -673,7 +750,8 @@ print(f"bicubic: {bicubic_db:.2f} dB; {train_steps} steps, {len(seeds)} seeds")
 spread(results)
 
 
-# %%
+# %% tags=["folded"]
+# @title Draw quality and checkerboard
 def draw_dots(axes, results, column, title):
     """One dot for each seed and a line at their mean."""
     names = list(dict.fromkeys(results["network"]))
@@ -700,7 +778,8 @@ show(
 # The same as a picture: what the trained networks make of plain grey. Nothing is drawn larger
 # than it is, but the contrast is: black is 5 levels too dark, white 5 too bright.
 
-# %%
+# %% tags=["folded"]
+# @title Draw what they make of grey
 plain = torch.full((1, 3, 24, 24), 0.5, device=processor)
 figure, panels = plt.subplots(1, 4, figsize=(9, 2.6))
 names = ("deconvolution 5, random", "sub-pixel, random", "sub-pixel, ICNR", "resize-convolution")
@@ -717,7 +796,8 @@ show(
     "random weights, a weaker one with ICNR, plain grey with resize-convolution.",
 )
 
-# %%
+# %% tags=["folded"]
+# @title Draw those on the bicubic image
 added = results[results["network"].str.contains("bicubic")]
 figure, axes = plt.subplots(figsize=(8, 2.2))
 draw_dots(axes, added, "PSNR (dB)", "added to the bicubic image")
@@ -738,6 +818,14 @@ print(
 print("sub-pixel minus resize-conv., each seed (dB): ", (shuffled_db - resized).round(2).tolist())
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# On top of the bicubic image the two score nearly alike, seed by seed. What training leaves of the
+# checkerboard is in the last column: less where the kernel is divisible, none only where there
+# cannot be any.
+#
+# </details>
+#
 # Read the numbers of your run, then these sentences:
 #
 # - Training removes part of the checkerboard, and less where the stride does not divide the
@@ -845,7 +933,8 @@ _, stage_results = run_all(stage_plans)
 print(f"bicubic: {bicubic_db:.2f} dB")
 spread(stage_results)[["PSNR (dB)"]]
 
-# %%
+# %% tags=["folded"]
+# @title Draw what the addition is worth
 figure, panels = plt.subplots(1, 2, figsize=(9, 2.6), sharey=True)
 on_bicubic = stage_results["network"].str.endswith("bicubic image")
 for axes, choice, title in zip(
@@ -863,11 +952,50 @@ show(
 )
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# Yes, by decibels, where they make the whole picture.
+#
+# </details>
+#
 # Without the addition all detail has to pass a grid of half the resolution, twice, and the score
 # falls decibels below that of the network without any stage. With it, a stage can only add to what
 # is there. The stages themselves bring little or nothing yet: compare the first two rows with
 # their spread. On top of the bicubic image the same network without the addition hardly leaves the
 # dotted line: it has found nothing to add.
+
+# %% [markdown]
+# ### Open: a layer of your own
+#
+# Bilinear weights are one smooth start of many. Start a deconvolution 9 so that it interpolates
+# bicubically (the kernel of notebook 02, read at the places of 06's bilinear one), and measure its
+# checkerboard before and after training, and its score. What do you expect, given that the first
+# output is closer to the picture?
+#
+# <details><summary>A sample answer</summary>
+#
+# ```python
+# from srlib.resample import resize_matrix
+#
+# def bicubic_start(in_channels, out_channels):
+#     layer = nn.ConvTranspose2d(in_channels, out_channels, 15, stride=3, padding=6)
+#     dot = torch.zeros(9); dot[4] = 1
+#     row = torch.from_numpy(resize_matrix(9, 3, kernel="bicubic")).float() @ dot  # 27 pixels
+#     row = row[6:21]                                                             # 15 around it
+#     mix = torch.randn(in_channels, out_channels) / in_channels**0.5
+#     layer.weight.data = mix[..., None, None] * (row[:, None] * row)
+#     nn.init.zeros_(layer.bias)
+#     return layer
+#
+# network, found = run(0, up=bicubic_start)
+# print(found)
+# ```
+#
+# The kernel is 15 wide, which 3 divides, and its phases have equal sums, so the start is plain.
+# It has nearly three times the weights of kernel 9, so a better score would prove nothing about
+# the start: to compare starts, give both layers one size.
+#
+# </details>
 
 # %% [markdown]
 # ## What you saw
@@ -880,7 +1008,8 @@ show(
 # - Sub-pixel convolution and a deconvolution of fitting size are the same function.
 # - Low-level features, added, bring back the detail that pooling loses.
 
-# %%
+# %% tags=["folded"]
+# @title The numbers
 for name in ("deconvolution 9, all weights equal", "deconvolution 9, random", "sub-pixel, ICNR"):
     print(f"{name}: checkerboard share {shares[name].mean():.1f} % before training")
 trained = results.groupby("network")["checkerboard after training"].mean()

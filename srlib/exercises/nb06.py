@@ -326,4 +326,48 @@ _OUTPUT_PADDING = Exercise(
     ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (_TRANSPOSED_CONV_1D, _PIXEL_SHUFFLE, _OUTPUT_PADDING)
+# Weights that are no ICNR
+
+
+def _icnr(few, scale):
+    return few.repeat_interleave(scale**2, dim=0)
+
+
+_ICNR = Exercise(
+    title="find the bug: a start that is not plain",
+    reference=_icnr,
+    tolerance=1e-9,
+    cases=lambda: (
+        Case("two channels by 2", (_noise(2, 3, 3, 3), 2)),
+        Case("three channels by 3", (_noise(3, 2, 3, 3, seed=1), 3)),
+        Case("one channel by 4", (_noise(1, 4, 1, 1, seed=2), 4)),
+    ),
+    mistakes=(
+        Mistake(
+            lambda few, scale: few.repeat(scale**2, 1, 1, 1),
+            "The whole set is repeated, channel after channel. PixelShuffle takes scale**2 "
+            "neighbouring channels for the pixels of one output channel, so neighbours have to be "
+            "alike.",
+        ),
+        Mistake(
+            lambda few, scale: few.repeat_interleave(scale, dim=0),
+            "Each channel is repeated scale times. A block has scale * scale pixels.",
+        ),
+        Mistake(
+            lambda few, scale: few.repeat_interleave(scale**2, dim=0) / scale**2,
+            "The weights are divided by the number of copies. Each pixel is computed from one copy "
+            "alone, so it would come out too dark.",
+        ),
+        Mistake(
+            lambda few, scale: few.repeat_interleave(scale**2, dim=1),
+            "This repeats the input channels. Output channels come first in a weight of Conv2d.",
+        ),
+    ),
+    hints=(
+        "Which channels does PixelShuffle deal out into one block of pixels? See exercise 06.2.",
+        "The copies of a channel have to stand next to each other.",
+        "few.repeat_interleave(scale**2, dim=0)",
+    ),
+)
+
+EXERCISES: tuple[Exercise, ...] = (_TRANSPOSED_CONV_1D, _PIXEL_SHUFFLE, _OUTPUT_PADDING, _ICNR)
