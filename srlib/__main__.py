@@ -32,6 +32,7 @@ try:
     from srlib._train_command import add_parser
     from srlib._upscale_command import ending_of_result, upscale_folder, upscale_photo
     from srlib.data import image_readers, make_pairs
+    from srlib.environment import gpu_failure_is_said
     from srlib.evaluation import evaluate, published_results, upscale_bands
     from srlib.image import SAVE_OPTIONS
     from srlib.models import load_pretrained, pretrained
@@ -75,15 +76,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = note
-            return options.run(options) or 0
+            with gpu_failure_is_said("Give the same command again"):
+                return options.run(options) or 0
     except (OSError, ValueError, FloatingPointError, MemoryError) as error:
         print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
         return 1
     except RuntimeError as error:
-        if "CUDA error" not in str(error):
+        if "the GPU has failed" not in str(error):
             raise
-        reason = str(error).splitlines()[0]
-        print(f"error: the GPU has failed ({reason}); checkpoints are whole", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
