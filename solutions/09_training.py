@@ -815,8 +815,8 @@ print(f"weights only: off by {100 * forgotten:.1f} % of the way that the trainin
 # ## 7. The class minute
 #
 # Everything together. The recipe stands in `srlib.training.recipes.PROFILES`; the command line
-# `python -m srlib train` uses the same. The class minute is the recipe "cpu", on a GPU too: a minute
-# there, and nothing to download.
+# `python -m srlib train` uses the same. The class minute is the recipe "cpu", on a GPU too. There is
+# nothing to download.
 
 # %%
 recipe = PROFILES[recipe_name]
@@ -1042,9 +1042,9 @@ for key in ("hardware", "device", "threads", "set5_db", "set14_db"):
         print(f"{key}: {record[key]}")
 
 # %% [markdown]
-# Without a notebook, on one GPU or none. The command says how long it will take before it begins. If
-# all steps of `--profile gpu` would take more than two hours, it takes as many as fit, and says so;
-# `--yes` takes them all.
+# Without a notebook, on one GPU or none. The command says how long it will take before it begins.
+# If all steps of `--profile gpu` would take more than two hours, it takes as many as fit, and says
+# so; `--yes` takes them all.
 #
 # ```
 # python -m srlib train --profile colab --out runs/quarter_hour

@@ -210,7 +210,7 @@ def _in_time(options, model, sampler, values, loss, limit, changeable):
     uncompiled = ", uncompiled" if config.compile != "no" else ""
     print(
         f"{found.parameters:,} parameters; a step: {_metric(found.operations)}FLOP, measured "
-        f"{found.seconds:.3g} s{uncompiled}"
+        f"{_short(found.seconds)} s{uncompiled}"
     )
     seconds = config.seconds - spent if config.seconds else (config.steps - done) * found.seconds
     enough = limit is None or options.yes or seconds <= 60 * limit
@@ -244,8 +244,12 @@ def _duration(seconds):
     """Write a time in the unit that suits it."""
     for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
         if seconds >= 2 * size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds:.3g} seconds"
+            return f"{_short(seconds / size)} {unit}"
+    return f"{_short(seconds)} seconds"
+
+
+def _short(number):
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _metric(number):
