@@ -57,7 +57,6 @@ from srlib.models import SrResNet
 from srlib.resample import imresize
 from srlib.training import LOSSES, TrainConfig, train
 from srlib.training.config import schedule
-from srlib.training.forecast import forecast, suit
 from srlib.training.recipes import PROFILES, photographs
 from srlib.widgets import Explorer, LivePlot
 
@@ -815,8 +814,8 @@ print(f"weights only: off by {100 * forgotten:.1f} % of the way that the trainin
 # ## 7. The class minute
 #
 # Everything together. The recipe stands in `srlib.training.recipes.PROFILES`; the command line
-# `python -m srlib train` uses the same. The class minute is the recipe "cpu", on a GPU too. There is
-# nothing to download.
+# `python -m srlib train` uses the same. The class minute is the recipe "cpu", on a GPU too. It
+# downloads nothing.
 
 # %%
 recipe = PROFILES[recipe_name]
@@ -824,6 +823,8 @@ sizes = {name: recipe[name] for name in ("lr_patch_size", "batch_size")}
 pd.DataFrame({recipe_name: {name: str(value) for name, value in recipe.items()}})
 
 # %%
+from srlib.training.forecast import forecast, suit
+
 recipe, reasons = suit(recipe, make_recipe_model(), torch.device(device))
 sizes["batch_size"] = recipe["batch_size"]  # fewer, where the GPU has little memory
 recipe_pairs, held_out = photographs(recipe, scale)  # as `python -m srlib train` takes them

@@ -11,6 +11,7 @@ try:
     import argparse
     import math
     import os
+    import re
     import textwrap
     import warnings
     from collections.abc import Sequence
@@ -68,6 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     said = set()
 
     def note(message, *rest):
+        if found := re.search(
+            r"NVIDIA driver .*too old(?: \(found version (\d+)\))?", str(message)
+        ):
+            message = (
+                f"the NVIDIA driver is too old for this torch (it found version {found[1]}), so "
+                "the processor computes: `python -m srlib info` says what to do"
+            )
         if str(message) not in said:  # a command may look at a file twice
             said.add(str(message))
             tqdm.write(f"note: {message}", file=sys.stderr)  # above the bar, if there is one
