@@ -25,7 +25,7 @@
 # - enlarge in tiles without a seam, and explain how wide their overlap has to be.
 #
 # Time: 75 minutes to read and try. Of these the computer needs at most 3 minutes on two CPU cores;
-# calculated, not measured: 6 on a T4 GPU, 5 on an A100.
+# calculated, not measured: 5 on a T4 GPU, 3 on an A100.
 
 # %%
 import functools

@@ -51,7 +51,10 @@ def test_every_notebook_that_trains_is_in_the_table(path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "what"), ROWS)
+@pytest.mark.parametrize(
+    ("number", "what"),
+    [row for row in ROWS if (row[0], costs.LIKE.get(row[1], row[1])) in costs.STEPS],
+)
 def test_a_step_has_as_many_operations_and_launches_as_the_table_says(number, what):
     gflop, launches = costs.count(number, costs.LIKE.get(what, what))
     row = ROWS[number, what]

@@ -6,8 +6,9 @@ python tools/costs.py --write   # and write the sentence of each title cell
 
 A step takes its launches, one after the other, and then its operations at half of what the GPU's
 data sheet gives in float32. Both together is more than it should take, as they overlap. What a GPU
-does not hasten (figures, scores, files) is taken as measured on a CPU, with steps left out: the
-column rest_minutes of data/records/notebook_times.csv.
+does not hasten (figures, scores, files) is taken as measured on one core, with steps left out: the
+column rest_minutes of data/records/notebook_times.csv; where it was not measured, it is all of the
+minutes on two cores. host_ms of a row is what its steps take on the processor besides.
 """
 
 import argparse
@@ -237,8 +238,10 @@ def main():
     if options.count:
         rows = work()
         for row in rows:
-            gflop, launches = count(row["notebook"], LIKE.get(row["what"], row["what"]))
-            row |= {"gflop": f"{gflop:.4g}", "launches": launches}
+            what = LIKE.get(row["what"], row["what"])
+            if (row["notebook"], what) in STEPS:  # else it is none of a GPU's
+                gflop, launches = count(row["notebook"], what)
+                row |= {"gflop": f"{gflop:.4g}", "launches": launches}
         with open(COSTS, "w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
