@@ -27,7 +27,7 @@
 #   dies.
 #
 # Time: 75 minutes to read and try. Of these the computer needs at most 3 minutes on two CPU cores;
-# calculated, not measured: 8 on a T4 GPU, 5 on an A100.
+# calculated, not measured: 6 on a T4 GPU, 4 on an A100.
 
 # %%
 import ipywidgets

@@ -26,7 +26,7 @@
 # - show where a network fails, and name the tricks that raise a score.
 #
 # Time: 75 minutes to read and try. Of these the computer needs at most 3 minutes on two CPU cores;
-# calculated, not measured: 8 on a T4 GPU, 6 on an A100.
+# calculated, not measured: 6 on a T4 GPU, 4 on an A100.
 
 # %%
 import functools

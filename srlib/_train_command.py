@@ -236,7 +236,8 @@ def _in_time(options, model, sampler, values, loss, limit, changeable):
             "to train all the same, or choose --seconds, --steps or a smaller --profile"
         )
     end = time.strftime("%a %H:%M", time.localtime(time.time() + seconds))
-    print(f"{text}; ends {end}, and later by what validation takes", flush=True)
+    besides = "validation" if config.compile == "no" else "validation and compiling"
+    print(f"{text}; ends {end}, without {besides}", flush=True)
     return config
 
 
