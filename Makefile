@@ -114,6 +114,8 @@ $(VENV)/.course $(VENV)/.dev: $(TORCH:%=$(VENV)/.torch-%) $(VENV)/pyvenv.cfg pyp
 # torch alone and first, so that the rest finds it there. On Linux its CPU build is called +cpu; by
 # that name no other index can put the large one in its place. Elsewhere there is only one build.
 $(VENV)/.torch-cpu: $(VENV)/pyvenv.cfg constraints.txt
+	@if command -v nvidia-smi > /dev/null; then \
+		echo "There is an NVIDIA GPU, which torch's CPU build cannot use. For CUDA: make clean, then make lab."; fi
 	@echo "Installing torch's CPU build into $(VENV) ..."
 	@$(INSTALL) --no-deps --upgrade $(CPU_BUILD) torchvision \
 		"$$(sed -n 's/^torch==[^ ;]*/&$(if $(filter Linux,$(shell uname)),+cpu)/p' constraints.txt)" || \

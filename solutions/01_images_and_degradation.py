@@ -25,8 +25,8 @@
 # - write the degradation model: blur, downsampling, noise, JPEG;
 # - show that one LR image has many HR answers, and say why their mean is blurred.
 #
-# Time: 60 minutes to read and try, of which the computer needs less than one, with or without
-# a GPU.
+# Time: 60 minutes to read and try. Of these the computer needs at most 1 minute on two CPU cores;
+# calculated, not measured: 1 on a T4 GPU, 1 on an A100.
 
 # %% tags=["folded"]
 # @title Imports

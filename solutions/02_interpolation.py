@@ -25,8 +25,8 @@
 # - say what antialiasing does, and measure what it costs to forget it;
 # - resize a picture exactly as MATLAB does, to the last bit, and know why that matters.
 #
-# Time: 75 minutes to read and try, of which the computer needs less than one, with or without
-# a GPU.
+# Time: 75 minutes to read and try. Of these the computer needs at most 1 minute on two CPU cores;
+# calculated, not measured: 1 on a T4 GPU, 1 on an A100.
 
 # %% tags=["folded"]
 # @title Imports

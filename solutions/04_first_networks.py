@@ -26,8 +26,8 @@
 # - read a layer listing: count its parameters, see what it lacks, and predict where its gradient
 #   dies.
 #
-# Time: 90 minutes to read and try, of which the computer needs about three on two CPU cores.
-# With a GPU it trains longer and takes about as long.
+# Time: 90 minutes to read and try. Of these the computer needs at most 3 minutes on two CPU cores;
+# calculated, not measured: 3 on a T4 GPU, 2 on an A100.
 
 # %% tags=["folded"]
 # @title Imports

@@ -11,6 +11,7 @@ try:
     import argparse
     import math
     import os
+    import re
     import textwrap
     import warnings
     from collections.abc import Sequence
@@ -32,6 +33,7 @@ try:
     from srlib._train_command import add_parser
     from srlib._upscale_command import ending_of_result, upscale_folder, upscale_photo
     from srlib.data import image_readers, make_pairs
+    from srlib.environment import gpu_failure_is_said
     from srlib.evaluation import evaluate, published_results, upscale_bands
     from srlib.image import SAVE_OPTIONS
     from srlib.models import load_pretrained, pretrained
@@ -67,6 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     said = set()
 
     def note(message, *rest):
+        if found := re.search(
+            r"NVIDIA driver .*too old(?: \(found version (\d+)\))?", str(message)
+        ):
+            message = (
+                f"the NVIDIA driver is too old for this torch (it found version {found[1]}), so "
+                "the processor computes: `python -m srlib info` says what to do"
+            )
         if str(message) not in said:  # a command may look at a file twice
             said.add(str(message))
             tqdm.write(f"note: {message}", file=sys.stderr)  # above the bar, if there is one
@@ -75,15 +84,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with warnings.catch_warnings():
             warnings.simplefilter("always", UserWarning)
             warnings.showwarning = note
-            return options.run(options) or 0
+            with gpu_failure_is_said("Give the same command again"):
+                return options.run(options) or 0
     except (OSError, ValueError, FloatingPointError, MemoryError) as error:
         print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
         return 1
     except RuntimeError as error:
-        if "CUDA error" not in str(error):
+        if "the GPU has failed" not in str(error):
             raise
-        reason = str(error).splitlines()[0]
-        print(f"error: the GPU has failed ({reason}); checkpoints are whole", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -22,18 +22,23 @@ from srlib.environment import active_profile, hardware
 from srlib.evaluation import evaluate
 from srlib.models import SrResNet, create_model, load_pretrained, save_network, weights_file
 from srlib.training import TrainConfig, train
+from srlib.training.checkpoint import load_checkpoint
 from srlib.training.config import LOSSES, field_type
+from srlib.training.forecast import forecast, suit
 from srlib.training.identity import check_same
 from srlib.training.recipes import PROFILES, distill_targets, photographs
 from srlib.training.state import join_processes
 
 __all__ = ["add_parser", "read_record"]
 
+_LIMIT_MINUTES = 120.0  # of a length that the profile chose
+
 _DESCRIPTION = """
 Train a network on photographs; call it again with the same OUT to go on. OUT gets checkpoints,
 log.csv, run.json (command, data, versions, time) and, at the end, model.safetensors, which
 `python -m srlib upscale --method` takes; with --start-from also a folder start, which tells how
-those weights were made. What is not given comes from the profile; "none" stands for no value.
+those weights were made. What is not given comes from the profile, as it suits the GPU; "none"
+stands for no value. Before the first step it says what was chosen and how long it will take.
 Several processes, which share each step: torchrun --nproc-per-node 2 -m srlib train ...
 """
 
@@ -66,6 +71,15 @@ def add_parser(commands) -> None:
     add("--seed", type=int, default=0, help="of weights and patches (default: 0)")
     add("--device", choices=("cpu", "cuda"), help="default: cuda if there is one")
     add("--loss", choices=LOSSES, default="l1", help="what is minimised (default: l1)")
+    text = "a training that would take longer is not started without --yes; one that gets its "
+    text += "steps from the profile, and would, is cut down to a tenth of them at most (default: "
+    add(
+        "--limit-minutes",
+        type=_reader(float, True),
+        default=argparse.SUPPRESS,
+        help=f"{text}{_LIMIT_MINUTES:g}, and none where --steps or --seconds is given)",
+    )
+    add("--yes", action="store_true", help="train in full, however long it takes")
     for field in dataclasses.fields(TrainConfig):
         kind, optional = field_type(field)
         text = field.metadata["help"]
@@ -76,11 +90,15 @@ def add_parser(commands) -> None:
 def _train(options) -> None:
     # parse
     given = vars(options)
-    profile = PROFILES[options.profile or active_profile()]
-    if "steps" in given or "seconds" in given:  # either may replace the other
+    name = options.profile or active_profile()
+    if name not in PROFILES:
+        raise ValueError(f"SRLIB_PROFILE={name} is for notebooks: give --profile")
+    profile = PROFILES[name]
+    if own_length := "steps" in given or "seconds" in given:  # either may replace the other
         profile = {name: v for name, v in profile.items() if name not in ("steps", "seconds")}
     values = {**profile, **given}
-    config = TrainConfig.from_recipe(values)
+    limit = given.get("limit_minutes", None if own_length else _LIMIT_MINUTES)
+    TrainConfig.from_recipe(values)
     source = values if options.network == "SrResNet" else given  # the profiles are for SrResNet
     arguments = [name for name in inspect.signature(SrResNet).parameters if name in source]
     made_by = {"name": options.network, **{name: source[name] for name in arguments}}
@@ -92,6 +110,13 @@ def _train(options) -> None:
     model = create_model(**made_by)
     if options.start_from:
         _take_over(model, options.start_from)
+    path = options.out / "run.json"
+    before = read_record(path) if path.exists() else {}
+    suited = {k: v for k, v in before.get("suited", {}).items() if k not in given}
+    values |= suited  # what was chosen for the GPU that it began on
+    recipe, values = values, values.copy()
+    values, reasons = suit(values, model, device, fixed={*given, *suited})
+    suited |= {k: values[k] for k in ("batch_size",) if values[k] != recipe[k]}
     training, held_out = photographs(values, options.scale)
     if given.get("validate_every") and not held_out:
         raise ValueError("--validate-every needs photographs to validate on: give --holdout too")
@@ -107,7 +132,8 @@ def _train(options) -> None:
     record = {
         "command": shlex.join([*launcher, "-m", "srlib", *sys.argv[1:]]),
         "network": made_by,
-        "config": dataclasses.asdict(config),
+        "config": dataclasses.asdict(TrainConfig.from_recipe(values)),
+        "suited": suited,
         "data": values["data"],
         "images": len(training),
         "held_out": [pair.name for pair in held_out],
@@ -139,6 +165,19 @@ def _train(options) -> None:
         device=device,
     )
     sampler.content = originals or sampler.content
+    loss = LOSSES[options.loss]
+
+    # say what was chosen and how long it takes, before the first step
+    if processes.is_main_process:
+        print("\n".join([f"{record['hardware']}", *(f"- {reason}" for reason in reasons)]))
+    if processes.num_processes == 1:
+        changeable = not (own_length or before or options.yes)
+        config = _in_time(options, model, sampler, values, loss, limit, changeable)
+        if config.steps != values.get("steps"):
+            suited["steps"] = config.steps
+        record["config"] = dataclasses.asdict(config)
+    else:
+        config = TrainConfig.from_recipe(values)
 
     # run
     def validate(model):
@@ -149,7 +188,7 @@ def _train(options) -> None:
         model,
         sampler,
         config,
-        loss=LOSSES[options.loss],
+        loss=loss,
         folder=options.out,
         validate=validate if held_out else None,
         on_step=run.start if processes.is_main_process else None,
@@ -158,6 +197,69 @@ def _train(options) -> None:
         raise KeyboardInterrupt
     if processes.is_main_process:
         run.finish(model, history)
+
+
+def _in_time(options, model, sampler, values, loss, limit, changeable):
+    """Say how long a training takes; return its settings, with fewer steps if it were too long.
+
+    `limit` is in minutes, or None. ValueError if the training would pass it all the same.
+    """
+    config = TrainConfig.from_recipe(values)
+    saved = load_checkpoint(options.out / "checkpoints")
+    done, spent = (saved.step, float(saved.state.get("seconds", 0))) if saved else (0, 0.0)
+    if (done >= config.steps) if config.steps else (spent >= config.seconds):
+        return config
+    found = forecast(model, sampler, config, loss=loss)
+    uncompiled = ", uncompiled" if config.compile != "no" else ""
+    print(
+        f"{found.parameters:,} parameters; a step: {_metric(found.operations)}FLOP, measured "
+        f"{_short(found.seconds)} s{uncompiled}"
+    )
+    seconds = config.seconds - spent if config.seconds else (config.steps - done) * found.seconds
+    enough = limit is None or options.yes or seconds <= 60 * limit
+    if not enough and changeable and config.steps:
+        fitting = int(60 * limit / found.seconds)
+        fitting -= fitting % 10 ** max(0, len(str(fitting)) - 2)  # two digits
+        if fitting >= config.steps / 10:
+            print(
+                f"- {fitting:,} steps: all {config.steps:,} would take {_duration(seconds)}, more "
+                f"than {limit:g} minutes (--yes takes them all, --limit-minutes another limit)"
+            )
+            config, seconds = dataclasses.replace(config, steps=fitting), fitting * found.seconds
+            enough = True
+    if config.seconds:
+        text = f"{_duration(seconds)}, about {done + int(seconds / found.seconds):,} steps"
+    else:
+        text = f"{config.steps - done:,} steps, about {_duration(seconds)}"
+    if done:
+        text = f"step {done:,} is done; to go: {text}"
+    if not enough:
+        raise ValueError(
+            f"{text}, which is more than --limit-minutes {limit:g}. Nothing was trained. Add --yes "
+            "to train all the same, or choose --seconds, --steps or a smaller --profile"
+        )
+    end = time.strftime("%a %H:%M", time.localtime(time.time() + seconds))
+    besides = "validation" if config.compile == "no" else "validation and compiling"
+    print(f"{text}; ends {end}, without {besides}", flush=True)
+    return config
+
+
+def _duration(seconds):
+    """Write a time in the unit that suits it."""
+    for unit, size in (("days", 86400), ("hours", 3600), ("minutes", 60)):
+        if seconds >= 2 * size:
+            return f"{_short(seconds / size)} {unit}"
+    return f"{_short(seconds)} seconds"
+
+
+def _short(number):
+    return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
+
+
+def _metric(number):
+    """Write a number with T, G or M behind it."""
+    unit, size = next(pair for pair in (("T", 1e12), ("G", 1e9), ("M", 0)) if number >= pair[1] / 5)
+    return f"{number / (size or 1e6):.3g} {unit}"
 
 
 class _Run:

@@ -15,6 +15,7 @@ import torch
 
 from srlib import assets
 from srlib._arguments import check_count
+from srlib.environment import memory_is_said
 from srlib.image import read_image
 from srlib.resample import imresize, modcrop
 
@@ -276,7 +277,14 @@ class PatchSampler:
         self.permute_colours, self.seed = permute_colours, seed
         self.content = content_hash(pairs)
         self._generator = torch.Generator().manual_seed(seed)
-        self._pixels = [_pack([pair[k] for pair in pairs]).to(device) for k in (1, 2)]  # LR, HR
+        packed = [_pack([pair[k] for pair in pairs]) for k in (1, 2)]  # LR, HR
+        mebibytes = sum(pixels.nbytes for pixels in packed) / 2**20
+        memory_short = (
+            f"{len(pairs)} photographs take {mebibytes:.0f} MiB, more than is free on {device}; "
+            "take fewer, or without shrunk copies"
+        )
+        with memory_is_said(memory_short):
+            self._pixels = [pixels.to(device) for pixels in packed]
         self.hr_pixels = len(self._pixels[1])
         self._orders = torch.tensor(_COLOUR_ORDERS, device=device)
         sizes = torch.tensor([pair.lr.shape[:2] for pair in pairs])  # (images, 2)

@@ -11,6 +11,7 @@ __all__ = [
     "active_profile",
     "by_profile",
     "cpu_has_bfloat16",
+    "gpu_failure_is_said",
     "hardware",
     "memory",
     "memory_is_said",
@@ -18,6 +19,10 @@ __all__ = [
 ]
 
 _PROFILES = ("ci", "cpu", "gpu", "long")
+# How torch begins where the GPU is lost or has failed: its driver, cuDNN, cuBLAS.
+_GPU_FAILED = ("CUDA error", "cuDNN error", "CUDA driver error", "CUDA call failed")
+# How torch says that there is no memory, on a CPU, on a GPU, and in a library's words.
+_NO_MEMORY = ("allocate", "out of memory", "ALLOC_FAILED")
 _OWN_CGROUPS, _CGROUPS = Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")
 
 
@@ -79,9 +84,21 @@ def memory_is_said(sentence: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "allocate" not in str(error):  # torch's way to say it, on a CPU and on a GPU
+        if not any(words in str(error) for words in _NO_MEMORY):
             raise
         raise MemoryError(sentence) from error
+
+
+@contextlib.contextmanager
+def gpu_failure_is_said(sentence: str) -> Iterator[None]:
+    """For a ``with`` block: if the GPU fails in it, raise RuntimeError with a sentence."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = str(error).partition("\n")[0]
+        if not reason.startswith(_GPU_FAILED):
+            raise
+        raise RuntimeError(f"the GPU has failed ({reason}). {sentence}") from error
 
 
 def _container_limits() -> Iterator[tuple[int, int]]:

@@ -302,12 +302,22 @@ def evaluate(
     ------
     ValueError
         If there is no pair, no image could be scored, or two have one name, or the name "mean".
+    MemoryError
+        If an image is too large for the memory.
     """
     rows, failed = {}, {}
     for pair in tqdm(pairs, desc="evaluate", unit="image", disable=not progress):
         if pair.name in rows or pair.name == "mean":
             raise ValueError(f"names of pairs must differ, and from 'mean', got {pair.name!r}")
-        sr = upscale(upscaler, pair.lr) if isinstance(upscaler, nn.Module) else upscaler(pair.lr)
+        memory_short = (
+            f"{pair.name}: enlarging {pair.lr.shape[0]} x {pair.lr.shape[1]} pixels at once needs "
+            "more memory than there is; let `upscale` cut it into tiles"
+        )
+        with memory_is_said(memory_short):
+            if isinstance(upscaler, nn.Module):
+                sr = upscale(upscaler, pair.lr)
+            else:
+                sr = upscaler(pair.lr)
         try:
             rows[pair.name] = score(sr, pair.hr, scale, protocol)
         except (TypeError, ValueError) as error:

@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from srlib._arguments import check_count
+from srlib.environment import memory_is_said
 
 __all__ = ["activation_bytes", "measure", "receptive_field"]
 
@@ -46,6 +47,11 @@ def measure(
           time, in MiB of 2**20 bytes. On CUDA it is what torch's allocator counts, including
           cuDNN's working memory; elsewhere it is the tensors in use after each of torch's
           operations, without what an operation needs inside.
+
+    Raises
+    ------
+    MemoryError
+        If the image is too large for the memory.
     """
     if len(lr_size) != 2:
         raise ValueError(f"lr_size must be (H, W), got {lr_size!r}")
@@ -54,11 +60,15 @@ def measure(
     check_count("repeats", repeats)
     check_count("warmup", warmup)
     weight = next(model.parameters())
-    lr = torch.rand(1, 3, *lr_size, device=weight.device, dtype=weight.dtype)
+    memory_short = (
+        f"the network needs more memory than there is for {lr_size[0]} x {lr_size[1]} pixels at "
+        "once; choose a smaller lr_size or network"
+    )
     was_training = model.training
     model.eval()
     try:
-        with torch.inference_mode():
+        with memory_is_said(memory_short), torch.inference_mode():
+            lr = torch.rand(1, 3, *lr_size, device=weight.device, dtype=weight.dtype)
             with FlopCounterMode(display=False) as counter:
                 pixels = math.prod(model(lr).shape[-2:])
             latencies = _latencies(model, lr, repeats, warmup)

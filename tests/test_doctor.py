@@ -360,7 +360,9 @@ def test_no_gpu_is_fine(gpu):
 
 def test_a_build_for_the_processor_beside_a_gpu(gpu):
     gpu(False, RTX, cuda=None)
-    assert_found(LOOKS["GPU"](), "problem", RTX, "for the processor only", "CUDA build")
+    assert_found(
+        LOOKS["GPU"](), "problem", RTX, "for the processor only", "make clean, then make lab"
+    )
 
 
 def test_a_driver_that_is_too_old(gpu):

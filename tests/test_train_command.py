@@ -25,6 +25,7 @@ from srlib.image import write_image
 from srlib.models import create_model, load_pretrained, save_network
 from srlib.training import TrainConfig, recipes
 from srlib.training.checkpoint import load_checkpoint
+from srlib.training.forecast import Forecast
 from srlib.training.recipes import PROFILES
 from srlib.training.run_log import RunLog
 
@@ -440,6 +441,131 @@ def test_a_benchmark_is_refused_as_a_folder_too(tmp_path, place):
     write_image(tmp_path / place / "a.png", np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(ValueError, match=f"{place} is a benchmark.* needs another name"):
         recipes.photographs({"data": [str(tmp_path / place)]}, 2)
+
+
+@pytest.fixture
+def step_of(monkeypatch):
+    """Pretend how long a step takes; return what was asked."""
+
+    def pretend(seconds):
+        asked = []
+
+        def forecast(model, sampler, config, *, loss):
+            asked.append(config)
+            return Forecast(4139, 20_901_888, seconds)
+
+        monkeypatch.setattr(train_command, "forecast", forecast)
+        return asked
+
+    return pretend
+
+
+def test_before_the_first_step_it_says_how_long_it_takes(tiny, capsys, step_of):
+    asked = step_of(1200)
+    out = tiny()  # --steps 6 is given: no limit
+    said = capsys.readouterr().out
+    assert "4,139 parameters; a step: 20.9 MFLOP, measured 1,200 s\n" in said
+    assert "6 steps, about 2 hours; ends " in said
+    assert asked[0] == TrainConfig.from_recipe(PROFILES["ci"], steps=6, progress=False)
+    asked = step_of(1200)
+    tiny()
+    assert asked == [] and "finished before" in capsys.readouterr().out
+    assert json.loads((out / "run.json").read_text())["suited"] == {}
+
+
+@pytest.mark.parametrize(
+    ("more", "seconds", "words"),
+    [
+        (
+            "--limit-minutes 1",
+            11,
+            "6 steps, about 66 seconds, which is more than --limit-minutes 1",
+        ),
+        (
+            "--profile cpu --lr-patch-size 4 --limit-minutes 0.5",
+            1,
+            "60 seconds, about 60 steps, which is more than",
+        ),
+        ("--profile gpu --batch-size 2 --lr-patch-size 4", 3600, "about 20,833 days, which is"),
+    ],
+)
+def test_what_would_take_too_long_is_not_begun(
+    photographs, tmp_path, capsys, step_of, more, seconds, words
+):
+    step_of(seconds)
+    base = [] if "--profile" in more else TINY.split()
+    command = ["train", *base, *more.split(), "--out", str(tmp_path / "out")]
+    command += ["--data", str(photographs)]
+    command += ["--holdout", "none", "--shrink"] if "gpu" in more else []
+    assert main(command) == 1
+    said = capsys.readouterr().err
+    assert words in said and "Nothing was trained. Add --yes" in said
+    assert not (tmp_path / "out").exists()
+
+
+def test_yes_trains_all_the_same(tiny, capsys, step_of):
+    step_of(1000)
+    out = tiny("--limit-minutes 1 --yes")
+    assert json.loads((out / "run.json").read_text())["steps"] == 6
+
+
+def test_what_is_given_by_the_profile_is_cut_to_what_fits(
+    photographs, tmp_path, capsys, step_of, monkeypatch
+):
+    """20 steps of 15 s: 9 fit into 140 s, and so they are 9 whenever it is called again."""
+    step_of(15)
+    monkeypatch.setattr(train_command, "_LIMIT_MINUTES", 140 / 60)
+    text = "--profile ci --scale 2 --progress false --checkpoint-every 2"
+    call = lambda *more: run(text, "--data", photographs, *more)  # noqa: E731
+    call("--out", tmp_path / "out")
+    said = capsys.readouterr().out
+    assert "- 9 steps: all 20 would take 5 minutes, more than 2.33333 minutes" in said
+    assert "9 steps, about 2.25 minutes; ends" in said
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert record["suited"] == {"steps": 9} and record["config"]["steps"] == record["steps"] == 9
+    step_of(0.001)
+    call("--out", tmp_path / "out")
+    assert "finished before" in capsys.readouterr().out
+    call("--out", tmp_path / "all", "--yes")
+    assert json.loads((tmp_path / "all" / "run.json").read_text())["steps"] == 20
+    step_of(100)  # not even a tenth of the steps fits
+    with pytest.raises(ValueError, match="20 steps, about 33.3 minutes, which is more than"):
+        call("--out", tmp_path / "none")
+
+
+def test_a_resumed_training_reckons_what_is_left(tiny, capsys, step_of, monkeypatch):
+    step_of(60)
+    train = train_command.train
+
+    def interrupted(*arguments, on_step, **options):
+        def press(step, model):
+            on_step(step, model)
+            if step == 4:
+                signal.raise_signal(signal.SIGINT)
+
+        return train(*arguments, on_step=press, **options)
+
+    monkeypatch.setattr(train_command, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tiny()
+    monkeypatch.setattr(train_command, "train", train)
+    capsys.readouterr()
+    tiny("--limit-minutes 2")  # 6 minutes in all
+    assert "step 4 is done; to go: 2 steps, about 2 minutes; ends" in capsys.readouterr().out
+
+
+def test_a_batch_that_was_made_to_fit_stays_on_another_gpu(tiny, monkeypatch):
+    def suit(recipe, model, device, *, fixed):
+        seen.append(recipe["batch_size"])
+        return recipe | ({} if "batch_size" in fixed else {"batch_size": 2}), []
+
+    seen = []
+    monkeypatch.setattr(train_command, "suit", suit)
+    record = json.loads((tiny() / "run.json").read_text())
+    assert record["suited"] == {"batch_size": 2} and record["batch_size"] == 2
+    monkeypatch.undo()
+    tiny()  # without a GPU nothing is chosen
+    assert seen == [4]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

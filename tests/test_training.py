@@ -184,14 +184,14 @@ def test_where_nothing_can_be_compiled_training_goes_on(pairs, monkeypatch, kind
 )
 def test_auto_precision_is_what_the_gpu_has(monkeypatch, capability, expected):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
-    assert training._precision("auto", torch.device("cuda")) == expected
+    assert training.config.precision_type("auto", torch.device("cuda")) == expected
 
 
 @pytest.mark.parametrize("has", [False, True])
 def test_auto_precision_is_what_the_processor_has(monkeypatch, has):
-    monkeypatch.setattr(training, "cpu_has_bfloat16", lambda: has)
+    monkeypatch.setattr(training.config, "cpu_has_bfloat16", lambda: has)
     expected = torch.bfloat16 if has else torch.float32
-    assert training._precision("auto", torch.device("cpu")) == expected
+    assert training.config.precision_type("auto", torch.device("cpu")) == expected
 
 
 def test_the_average_is_torch_s_and_reads_no_count_on_the_gpu(pairs, monkeypatch):

@@ -206,7 +206,10 @@ def _check_gpu():
         return Check("GPU", f"{there}, hidden by CUDA_VISIBLE_DEVICES", "note")
     if not torch.version.cuda:
         why = f"torch {torch.__version__} was built for the processor only"
-        remedy = f"{_PIP} uninstall torch torchvision, then install torch's CUDA build: pytorch.org"
+        remedy = (
+            "make clean, then make lab, which installs torch's CUDA build. Without make: "
+            f"{_PIP} uninstall torch torchvision, then install the CUDA build: pytorch.org"
+        )
     else:
         why = f"torch, made for CUDA {torch.version.cuda}, cannot use it"
         if said:

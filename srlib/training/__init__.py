@@ -18,8 +18,8 @@ from torch.optim.swa_utils import AveragedModel
 from tqdm.auto import tqdm
 
 from srlib.data import PatchSampler
-from srlib.environment import cpu_has_bfloat16, memory_is_said
-from srlib.training.config import LOSSES, TrainConfig, charbonnier, schedule
+from srlib.environment import gpu_failure_is_said, memory_is_said
+from srlib.training.config import LOSSES, TrainConfig, charbonnier, precision_type, schedule
 from srlib.training.identity import describe
 from srlib.training.muon import Muon
 from srlib.training.run_log import RunLog
@@ -80,6 +80,8 @@ def train(
         If the loss is not finite; the model then has the last weights that were seen to be good.
     MemoryError
         If a batch is too large for the memory.
+    RuntimeError
+        If the GPU fails or is lost.
     srlib.training.checkpoint.CheckpointError
         If the folder cannot be written, because the disk is full for instance; the model in memory
         is usable, and so is the last checkpoint.
@@ -90,7 +92,7 @@ def train(
     rank, processes = accelerator.process_index, accelerator.num_processes
     if config.seconds and processes > 1:
         raise ValueError(f"several processes need steps, got seconds={config.seconds!r}")
-    precision = _precision(config.mixed_precision, device)
+    precision = precision_type(config.mixed_precision, device)
 
     # network, average, optimizer
     layout = torch.channels_last if config.channels_last else torch.contiguous_format
@@ -119,8 +121,13 @@ def train(
         f"{patches} need more memory than there is; choose a smaller batch_size or network. "
         "The last checkpoint is whole"
     )
+    gpu_lost = (
+        "The last checkpoint is whole: start Python, or the notebook's kernel, anew, and the same "
+        "call goes on from there"
+    )
     with contextlib.ExitStack() as stack:
         # resume
+        stack.enter_context(gpu_failure_is_said(gpu_lost))
         stack.enter_context(memory_is_said(memory_short))
         stack.enter_context(contextlib.closing(log))
         in_main_process(accelerator, log.read)
@@ -210,18 +217,6 @@ def train(
     history = log.table()
     history.attrs["complete"] = done >= 1
     return history
-
-
-def _precision(name, device):
-    """Return the type for autocast; float32 means none."""
-    if name == "auto":
-        name = "no"
-        if device.type == "cuda":  # by what the GPU has, not by what torch would emulate
-            capability = torch.cuda.get_device_capability(device)
-            name = "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "no"
-        elif device.type == "cpu" and cpu_has_bfloat16():
-            name = "bf16"
-    return {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
 
 
 @torch.no_grad()

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 
 from srlib._arguments import check_count
+from srlib.environment import cpu_has_bfloat16
 
-__all__ = ["LOSSES", "TrainConfig", "charbonnier", "field_type", "schedule"]
+__all__ = ["LOSSES", "TrainConfig", "charbonnier", "field_type", "precision_type", "schedule"]
 
 _POSITIVE = (lambda value: 0 < value < math.inf), "> 0 and finite"
 _FRACTION = (lambda value: 0 < value < 1), "between 0 and 1"
@@ -162,3 +163,15 @@ def schedule(kind: str, done: float, warmup: float) -> float:
 
 def _half_cosine(part: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * part))
+
+
+def precision_type(name: str, device: torch.device) -> torch.dtype:
+    """Return the type for autocast of a `mixed_precision`; float32 means none."""
+    if name == "auto":
+        name = "no"
+        if device.type == "cuda":  # by what the GPU has, not by what torch would emulate
+            capability = torch.cuda.get_device_capability(device)
+            name = "bf16" if capability >= (8, 0) else "fp16" if capability >= (7, 0) else "no"
+        elif device.type == "cpu" and cpu_has_bfloat16():
+            name = "bf16"
+    return {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
