@@ -105,7 +105,7 @@ show(
 
 
 # %% tags=["folded"]
-# @title The slider
+# @title The slider of before and after: the enlargements
 @functools.lru_cache(maxsize=16)  # the network works once for a photograph, not for each position
 def enlarge(pixels, shape):
     """Enlarge an image, given as its bytes, by 4: bicubic and by the network."""
@@ -126,7 +126,7 @@ def shrink_and_enlarge(pixels, shape):
 
 
 # %% tags=["folded"]
-# @title The slider, continued
+# @title The slider of before and after
 def part_of(image, across, down, height, width):
     """A part of an image, (height, width, 3) or less, at a place from 0 to 1."""
     top = round(down * max(0, image.shape[0] - height))
@@ -220,7 +220,7 @@ def save_as_jpeg(image, quality):
 
 
 # %% tags=["folded"]
-# @title The slider
+# @title The slider of a part as it is
 def enlarge_part(image, position, across, down, jpeg):
     """Enlarge a part of a photograph by 4, without shrinking it before."""
     part = part_of(image, across, down, 80, 120)
@@ -346,6 +346,10 @@ def score_methods(name):
 
 
 table = pd.DataFrame({name: score_methods(name) for name in comparison_names}).T  # dB
+gains = table["network"] - table["bicubic"]
+least, most = gains.idxmin(), gains.idxmax()
+print("the network instead of bicubic:", end=" ")
+print(f"{gains[least]:+.1f} dB on {least}, {gains[most]:+.1f} dB on {most}")
 table.loc["mean"] = table.mean()
 table.round(2)
 
@@ -402,9 +406,6 @@ gain = table.loc["mean", "bicubic"] - table.loc["mean", "nearest"]
 print(f"bicubic instead of nearest: {gain:+.2f} dB in the mean of {len(table) - 1} photographs")
 gain = table.loc["mean", "network"] - table.loc["mean", "bicubic"]
 print(f"the network instead of bicubic: {gain:+.2f} dB")
-gains = (table["network"] - table["bicubic"]).drop("mean")
-least, most = gains.idxmin(), gains.idxmax()
-print(f"least on {least}: {gains[least]:+.1f} dB, most on {most}: {gains[most]:+.1f} dB")
 
 # %% [markdown]
 # ## Pitfalls

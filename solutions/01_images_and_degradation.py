@@ -236,7 +236,7 @@ apparent_frequency = check("01.2", apparent_frequency)
 # Move the frequency slowly from 0 to 20. The dashed wave is the one that your function names.
 
 # %% tags=["folded"]
-# @title The slider
+# @title The slider of waves and samples
 board = Figure(figsize=(6.6, 3), layout="none")  # made once; what is animated moves
 wave_axes = board.add_axes((0.12, 0.18, 0.86, 0.78))
 wave_axes.set(xlabel="position", ylabel="value", ylim=(-1.15, 1.15))
@@ -393,7 +393,7 @@ show(
 
 
 # %% tags=["folded"]
-# @title The slider
+# @title The sliders of degradation
 def degraded(image, blur, scale, noise, quality):
     """Show the LR picture at the size of the HR picture."""
     small = degrade(image, blur, scale, noise)
@@ -521,7 +521,7 @@ pd.DataFrame(jpeg_rows).T.rename_axis("quality").round(1)
 # <details><summary>What happened</summary>
 #
 # By a sixth to a quarter, depending on the quality. At quality 50 the file has 13.6 kB instead of
-# 16.1, and costs 0.4 dB.
+# 16.1, and the picture 33.9 dB instead of 34.3.
 #
 # </details>
 
@@ -703,7 +703,7 @@ pd.DataFrame(table, index=["LR error (grey levels)", "PSNR (dB)"]).T.round(2)
 
 
 # %% tags=["folded"]
-# @title The slider
+# @title The slider of hidden detail
 hidden_once = cache(hidden)  # not again for each strength
 
 

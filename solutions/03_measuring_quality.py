@@ -67,9 +67,11 @@ bisection_steps = by_profile(ci=10, cpu=20, gpu=20)  # in the search for equal P
 # *Predict:* which one would you call the best, which the worst? Will the SSIM, the other score of
 # the field, agree with you?
 
+# %%
+photo = imresize(sample_image("coffee")[60:340, 150:450], 0.8)  # (224, 240, 3)
+
 # %% tags=["folded"]
 # @title Six ways to damage a picture
-photo = imresize(sample_image("coffee")[60:340, 150:450], 0.8)  # (224, 240, 3)
 
 
 def jpeg(image, quality):
@@ -197,7 +199,7 @@ print(f"one tenth of a decibel: {100 * (10 ** (0.1 / 20) - 1):.1f} % of the erro
 
 
 # %% tags=["folded"]
-# @title The slider
+# @title The slider of distortions
 def distorted(image, kind, strength):
     """Draw a distorted copy with its scores, at twice its size."""
     result = distort(image, kind, strength)
@@ -293,7 +295,7 @@ for axes, title in zip(panels, ("original", "blurred", "SSIM of each window")):
 figure.colorbar(drawn, ax=panels[2], label="SSIM")
 show(
     figure,
-    "A cup, a blurred copy, and the map of the SSIM: low at edges and glints, high on smooth areas.",
+    "A cup, a blurred copy, and a map of the SSIM: low at edges and glints, high on smooth areas.",
 )
 
 # %% [markdown]
