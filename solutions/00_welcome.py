@@ -51,7 +51,8 @@ from srlib.models import load_pretrained
 from srlib.resample import imresize, modcrop
 from srlib.widgets import Explorer, PhotoPicker
 
-# %% tags=["parameters"]
+# %% tags=["parameters", "folded"]
+# @title Parameters: which network, how much to compute
 network_name = by_profile(
     ci="srresnet_small_x4", cpu="srresnet_small_x4", gpu="srresnet_x4"
 )  # two of the networks that the course has trained

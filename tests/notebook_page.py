@@ -145,7 +145,8 @@ class NotebookPage:
 
     def run(self, cell) -> None:
         """Run one code cell; open it first if it is folded."""
-        if (folded := cell.locator(".jp-InputPlaceholder")).count():
+        cell.scroll_into_view_if_needed()
+        if (folded := cell.locator(".jp-InputPlaceholder .jp-Placeholder-content")).count():
             folded.click()
         prompt = cell.locator(".jp-InputPrompt")
         before = prompt.text_content()
