@@ -46,7 +46,7 @@ from torchvision.utils import make_grid
 
 from srlib.assets import sample_image
 from srlib.environment import by_profile
-from srlib.exercises import check
+from srlib.exercises import check, hint  # noqa: F401 (hint is for you)
 from srlib.figures import compare, show, zoom_grid
 from srlib.metrics import psnr, score
 from srlib.resample import imresize, modcrop, resize_matrix
@@ -92,6 +92,14 @@ for axes in panels:
 show(figure, "Eight by eight pixels in colour, and their green values as numbers on grey squares.")
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# In the highlight: up to 185, and most of it in two columns. The dark pupil around it has numbers
+# below 50. From one to the other it takes a pixel or two: that is what an edge is.
+#
+# </details>
+
+# %% [markdown]
 # The large picture is called **HR** (high resolution), the small one **LR** (low resolution).
 # The **scale** says how many times the HR picture is wider and higher.
 #
@@ -105,6 +113,13 @@ for scale in (1, 2, 3, 4, 8):
     numbers = height * width * colours
     kept[f"x{scale}"] = (f"{width} x {height}", numbers, f"1 of {scale**2}")
 pd.DataFrame(kept, index=["pixels", "numbers", "left"]).T
+
+# %% [markdown]
+# <details><summary>What happened</summary>
+#
+# One number of 16: a quarter of the columns and a quarter of the rows. At scale 8 it is one of 64.
+#
+# </details>
 
 # %% [markdown]
 # ## 2. Two ways to shrink
@@ -131,7 +146,7 @@ def block_mean(image, scale):
 block_mean = check("01.1", block_mean)
 
 # %% [markdown]
-# Stuck? Run `from srlib.exercises import hint` and `hint("01.1")`. A wrong answer never stops
+# Stuck? Run `hint("01.1")` in a cell of your own; each call says more. A wrong answer never stops
 # the notebook: `check` hands on the reference.
 #
 # *Predict:* letters are a few pixels wide. What does each way make of them at scale 3?
@@ -146,8 +161,15 @@ show(
 )
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
 # The lazy picture looks sharp, but its strokes are a lottery: a thin line stays if it happens to
-# lie on a kept pixel. So move the page by one pixel and shrink it again. What changes?
+# lie on a kept pixel. Block means turn each stroke to an even grey.
+#
+# </details>
+
+# %% [markdown]
+# Now move the page by one pixel and shrink it again. What changes?
 
 # %%
 moved = np.roll(page, 1, axis=1)
@@ -182,7 +204,15 @@ axes.legend(loc="upper center", ncols=3, bbox_to_anchor=(0.5, -0.25))
 show(figure, "A fast and a slow cosine that meet in every one of the sample points.")
 
 # %% [markdown]
-# Whoever has the samples alone sees the slow wave. It is an **alias**: a name under which the
+# <details><summary>What happened</summary>
+#
+# It swings once per unit. The samples of both waves are the same, so whoever has the samples alone
+# sees the slow one.
+#
+# </details>
+
+# %% [markdown]
+# The slow wave is an **alias**: a name under which the
 # fast wave goes. Waves are safe below half the sampling rate, the **Nyquist frequency**. With 10
 # samples per unit that is 5.
 #
@@ -206,13 +236,13 @@ apparent_frequency = check("01.2", apparent_frequency)
 # Move the frequency slowly from 0 to 20. The dashed wave is the one that your function names.
 
 # %% tags=["folded"]
-# @title The slider
-board = Figure(figsize=(6.6, 3), layout="none")  # a fixed layout draws faster
+# @title The slider of waves and samples
+board = Figure(figsize=(6.6, 3), layout="none")  # made once; what is animated moves
 wave_axes = board.add_axes((0.12, 0.18, 0.86, 0.78))
 wave_axes.set(xlabel="position", ylabel="value", ylim=(-1.15, 1.15))
-(true_wave,) = wave_axes.plot(time, time, color="lightgrey")
-(alias,) = wave_axes.plot(time, time, "--")
-(dots,) = wave_axes.plot(samples, samples, "o", color="black")
+(true_wave,) = wave_axes.plot(time, time, color="lightgrey", animated=True)
+(alias,) = wave_axes.plot(time, time, "--", animated=True)
+(dots,) = wave_axes.plot(samples, samples, "o", color="black", animated=True)
 
 
 def sampled_wave(frequency):
@@ -264,6 +294,9 @@ ways = {
     "block means": block_mean(plate, 4),
     "bicubic, antialiased": imresize(plate, 1 / 4),
 }
+
+# %% tags=["folded"]
+# @title Draw the four squares
 figure = plt.figure(figsize=(8, 2.2), layout="none")
 for index, (name, image) in enumerate(ways.items()):
     axes = figure.add_axes((0.005 + 0.25 * index, 0, 0.24, 192 / 220))  # 192 screen pixels
@@ -278,10 +311,15 @@ show(
 )
 
 # %% [markdown]
-# The circle is the Nyquist frequency of the small picture. No ring outside it can be kept. An
-# honest small picture is grey there; aliasing fills the place with rings that never were.
+# <details><summary>What happened</summary>
 #
-# Block means are better than nothing and not perfect. The wider bicubic kernel is better still.
+# The circle is the Nyquist frequency of the small picture. No ring outside it can be kept, so an
+# honest small picture is grey there. Every fourth pixel fills the place with rings that never
+# were. Block means leave faint ones. The wider bicubic kernel leaves almost none.
+#
+# </details>
+
+# %% [markdown]
 # The field makes its LR images with it, as `imresize` does; notebook 02 explains how.
 
 # %% [markdown]
@@ -341,28 +379,37 @@ show(
 )
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# Noise leaves it, for it moves nothing. JPEG keeps a smudge of it. Blur makes it a dim glow, and
+# of the downsampling a single pale pixel is left. With all of them, even mild ones, it is gone.
+#
+# </details>
+
+# %% [markdown]
 # Now with your hands. The LR picture is shown enlarged to the old size, one square for each
 # pixel. Try this: find the noise that doubles the size of the JPEG file. Then see which of
 # the four you notice first when all are weak.
 
 
 # %% tags=["folded"]
-# @title The slider
+# @title The sliders of degradation
 def degraded(image, blur, scale, noise, quality):
     """Show the LR picture at the size of the HR picture."""
-    small = degrade(image, blur, scale, noise, quality or None)
-    enlarged = imresize(small, scale, kernel="nearest")[: image.shape[0], : image.shape[1]]
-    size = f"{small.shape[1]} x {small.shape[0]} pixels"
-    if not quality:
-        return enlarged, f"{size}, {small.size / 1000:.1f} kB of numbers"
-    file = jpeg_file(degrade(image, blur, scale, noise), quality)
-    return enlarged, f"{size}, JPEG file of {len(file) / 1000:.1f} kB"
+    small = degrade(image, blur, scale, noise)
+    caption = f"{small.shape[1]} x {small.shape[0]} pixels, {small.size / 1000:.1f} kB of numbers"
+    if quality:
+        file = jpeg_file(small, quality)
+        small = np.array(Image.open(io.BytesIO(file)))
+        caption += f", JPEG file of {len(file) / 1000:.1f} kB"
+    enlarged = small.repeat(scale, 0).repeat(scale, 1)[: image.shape[0], : image.shape[1]]
+    return enlarged, caption
 
 
 qualities = [("no JPEG", 0), *((str(q), q) for q in (95, 90, 80, 70, 50, 30, 20, 10, 5))]
 degradation_slider = Explorer(
     degraded,
-    photo=PhotoPicker("coffee", max_side=360),
+    photo=PhotoPicker("coffee", max_side=320),
     blur=ipywidgets.FloatSlider(0, min=0, max=4, step=0.1, description="blur sigma (HR pixels)"),
     scale=ipywidgets.IntSlider(2, min=1, max=8, description="scale"),
     noise=ipywidgets.IntSlider(0, min=0, max=50, description="noise sigma (levels)"),
@@ -410,9 +457,15 @@ columns = ["sigma that is left", "largest difference inside", "anywhere"]
 pd.DataFrame(blur_rows, index=columns).T.rename_axis("kernel size").round(2)
 
 # %% [markdown]
-# A kernel of 5 pixels with sigma 2 is a weaker blur than it says. From four times sigma to either
-# side, 17 pixels here, the two agree inside, and differ at the border only. `gaussian` takes that
-# size by itself. (The differences are in grey levels; inside begins 8 pixels from the border.)
+# <details><summary>What happened</summary>
+#
+# Seventeen: four times sigma to either side. Then the two agree inside and differ at the border
+# only. A kernel of 5 pixels cuts so much off that a blur of sigma 1.29 is left of 2.
+#
+# </details>
+#
+# `gaussian` takes the right size by itself. (The differences are in grey levels; inside begins 8
+# pixels from the border.)
 #
 # Now the noise. `v2.GaussianNoise` takes floats in 0..1, so its sigma is a part of 1, and it clips
 # by default. The noise is another one on each call; `torch.manual_seed` repeats it.
@@ -432,9 +485,16 @@ columns = ["degrade", "v2", "v2, clip=False, then uint8"]
 pd.DataFrame(noise_rows, index=columns).T.rename_axis("grey level").round(1)
 
 # %% [markdown]
-# The two agree, up to the luck of the draw. Clipping has a price that is easily missed: noise
-# brightens black and darkens white. But clip one must. Without it, what lies outside of 0..255
-# wraps round when it becomes `uint8`, and black gets white dots.
+# <details><summary>What happened</summary>
+#
+# Black gets brighter, to 8.0, and white darker, to 247.0, because half of the noise is clipped
+# away. Grey stays. That is the price of clipping, and it is easily missed. But clip one must:
+# without it, what lies outside of 0..255 wraps round when it becomes `uint8`. Black gets white
+# dots, and its mean is 125.3.
+#
+# </details>
+#
+# The two libraries agree, up to the luck of the draw.
 #
 # Last the JPEG. `v2.JPEG` takes `uint8`. Both it and Pillow store colour at half the width and
 # half the height unless told otherwise (**chroma subsampling**, 4:2:0); `v2.JPEG` cannot be told.
@@ -456,6 +516,14 @@ for quality in (10, 50, 90):
         "PSNR (dB), full colour": psnr(np.array(Image.open(full)), hr, data_range=255),
     }
 pd.DataFrame(jpeg_rows).T.rename_axis("quality").round(1)
+
+# %% [markdown]
+# <details><summary>What happened</summary>
+#
+# By a sixth to a quarter, depending on the quality. At quality 50 the file has 13.6 kB instead of
+# 16.1, and the picture 33.9 dB instead of 34.3.
+#
+# </details>
 
 # %% [markdown]
 # Both leave the work to libjpeg, so they agree. `degrade` and `v2` are one model, with other
@@ -506,6 +574,13 @@ for scale in (2, 3, 4):
     print(f"x{scale}: {count:.1e} blocks have the mean 100")
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# Far more: 35 million. At scale 4 the number has 37 digits.
+#
+# </details>
+
+# %% [markdown]
 # And this for every block of the picture. So "which HR picture gave this LR picture?" has no
 # single answer. Such a problem is called **ill-posed**. What can be asked is whether a picture is
 # *an* answer.
@@ -535,7 +610,14 @@ print(f"original: {lr_error(hr, lr, 4):.2f} grey levels")
 print(f"bicubic enlargement: {lr_error(imresize(lr, 4), lr, 4):.2f} grey levels")
 
 # %% [markdown]
-# It is not: shrinking it blurs once more. But any picture can be *made* an answer. Shrinking
+# <details><summary>What happened</summary>
+#
+# It is not. Shrinking it blurs once more, and the result is off by 1.23 grey levels on average.
+#
+# </details>
+
+# %% [markdown]
+# Any picture can be *made* an answer. Shrinking
 # multiplies by a matrix $D$. Its pseudo-inverse $D^+$ enlarges so that shrinking gives the LR
 # picture back: $D D^+ = 1$. So shrink the picture, look at what is missing, enlarge that, add it:
 #
@@ -603,9 +685,15 @@ table = {
 pd.DataFrame(table, index=["LR error (grey levels)", "PSNR (dB)"]).T.round(2)
 
 # %% [markdown]
-# All of them shrink to the same LR picture. What little LR error there is comes from rounding
-# and from clipping at 0 and 255. The PSNR tells them apart (higher is closer to the original,
-# inf is equal; notebook 03), but only because we have the original.
+# <details><summary>What happened</summary>
+#
+# As different as one likes: there is even text on the cat. All of them shrink to the same LR
+# picture. What little LR error there is comes from rounding and from clipping at 0 and 255.
+#
+# </details>
+#
+# The PSNR tells them apart (higher is closer to the original, inf is equal; notebook 03), but only
+# because we have the original.
 #
 # To choose, one needs to know what photographs look like: cats seldom carry text. This knowledge
 # is called a **prior**. A network learns it from examples.
@@ -614,14 +702,18 @@ pd.DataFrame(table, index=["LR error (grey levels)", "PSNR (dB)"]).T.round(2)
 # there the LR error grows.
 
 
-# %%
+# %% tags=["folded"]
+# @title The slider of hidden detail
+hidden_once = cache(hidden)  # not again for each strength
+
+
 def with_hidden(image, strength, detail):
     """Show an answer with hidden detail beside the LR picture that it gives."""
     image = modcrop(image, 4)
     small = imresize(image, 1 / 4)
     base = explain(imresize(small, 4), small, 4)
-    answer = to_levels(base + strength * hidden(detail, image.shape))
-    shrunk = imresize(imresize(answer, 1 / 4), 4, kernel="nearest")
+    answer = to_levels(base + strength * hidden_once(detail, image.shape))
+    shrunk = imresize(answer, 1 / 4).repeat(4, 0).repeat(4, 1)
     gap = np.full_like(image[:, :8], 255)
     caption = f"left: an answer; right: its LR picture; LR error {lr_error(answer, small, 4):.2f}"
     return np.hstack([answer, gap, shrunk]), caption
@@ -674,10 +766,59 @@ print(f"{np.mean(to_mean):.2f} dB on average, {min(to_mean):.2f} at worst")
 print(f"LR error of the mean: {lr_error(mean, lr, 4):.2f} grey levels")
 
 # %% [markdown]
-# The mean wins, whichever answer is true. It is a valid answer too, and it is blurred, because
-# the details of the sharp ones cancel. A network trained on the mean squared error learns this
+# <details><summary>What happened</summary>
+#
+# No. The mean wins, whichever answer is true: 30.27 dB at worst, where a guess reaches 27.40 at
+# best. It is a valid answer too, and it is blurred, because the details of the sharp ones cancel.
+#
+# </details>
+
+# %% [markdown]
+# A network trained on the mean squared error learns this
 # mean. A high PSNR and a soft picture go together. Networks that draw sharp detail are trained
 # for something else, and score lower.
+#
+# ### Exercise 01.4: find the bug
+#
+# The nine answers need memory for nine pictures. A colleague keeps one, and takes the next answer
+# in by averaging the two:
+
+
+# %%
+def running_mean(pictures):
+    """Mean of pictures that come one at a time: iterable of (H, W, 3) -> floats (H, W, 3)."""
+    mean = None
+    for picture in pictures:
+        mean = picture.astype(float) if mean is None else (mean + picture) / 2
+    return mean
+
+
+colleague = to_levels(running_mean(sharp))
+print(f"the mean: {np.mean([psnr(mean, a, data_range=255) for a in sharp]):.2f} dB on average")
+print(f"colleague's: {np.mean([psnr(colleague, a, data_range=255) for a in sharp]):.2f} dB")
+
+# %% [markdown]
+# It runs, it looks soft, and it is too far from the answers. Give it pictures whose mean you know,
+# a white one among black ones, at different places. What does each weigh? Then write it right, with
+# one picture in memory.
+
+
+# %%
+def mean_picture(pictures):
+    """Mean of pictures that come one at a time: iterable of (H, W, 3) -> floats (H, W, 3)."""
+    ### BEGIN SOLUTION
+    total, count = 0.0, 0
+    for picture in pictures:
+        total, count = total + picture, count + 1
+    return total / count
+    ### END SOLUTION
+
+
+mean_picture = check("01.4", mean_picture)
+
+# %%
+repaired = to_levels(mean_picture(sharp))
+print(f"repaired: {np.mean([psnr(repaired, a, data_range=255) for a in sharp]):.2f} dB on average")
 
 # %% [markdown]
 # ## What you saw

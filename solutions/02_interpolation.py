@@ -42,16 +42,16 @@ from torchvision.transforms.v2.functional import resize
 
 from srlib.assets import fetch, is_cached, sample_image
 from srlib.environment import by_profile
-from srlib.exercises import check
+from srlib.exercises import check, hint  # noqa: F401 (hint is for you)
 from srlib.figures import show, zoom_grid
-from srlib.image import read_image, to_float, to_uint8
+from srlib.image import read_image, rgb_to_y, to_float, to_uint8
 from srlib.metrics import score
 from srlib.resample import KERNELS, cubic, imresize, modcrop, resize_matrix
 from srlib.widgets import Explorer, PhotoPicker
 
 # %% tags=["parameters"]
 curve_points = by_profile(ci=5, cpu=25, gpu=25)  # values of a, in the curve of section 3
-a_points = by_profile(ci=5, cpu=21, gpu=21)  # in section 6: of -1 to 0, 21 are steps of 0.05
+a_points = by_profile(ci=5, cpu=21, gpu=21)  # in section 7: of -1 to 0, 21 are steps of 0.05
 photo_names = by_profile(
     ci=("chelsea",), cpu=("chelsea", "coffee", "brick"), gpu=("chelsea", "coffee", "brick")
 )
@@ -95,6 +95,8 @@ def interpolate(values, positions, kernel):
     return np.tensordot(weights, values[pixels.clip(0, len(values) - 1)], axes=1)
 
 
+# %% tags=["folded"]
+# @title Draw the three curves
 figure, axes = plt.subplots()
 for name in ("nearest", "bilinear", "bicubic"):
     axes.plot(between, interpolate(row, between, KERNELS[name]), label=name)
@@ -113,8 +115,15 @@ show(
 )
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
 # All three go through the pixels: that is what makes them *interpolating*. Only the cubic curve
-# leaves the range of the pixels, beside the edges. This **overshoot** makes edges look crisp. Too
+# leaves the range of the pixels, beside the edges.
+#
+# </details>
+
+# %% [markdown]
+# Where a curve leaves the range of the pixels, it **overshoots**. This makes edges look crisp. Too
 # much of it makes halos.
 
 # %% [markdown]
@@ -133,7 +142,8 @@ show(
 #
 # ### Exercise 02.1
 #
-# Write it for an array of distances. `np.where(condition, this, that)` chooses for each element.
+# Write it for an array of distances, of any shape. `np.where(condition, this, that)` chooses for
+# each element.
 
 
 # %%
@@ -150,7 +160,7 @@ def cubic_weight(x, a):
 cubic_weight = check("02.1", cubic_weight)
 
 # %% [markdown]
-# Stuck? Run `from srlib.exercises import hint` and `hint("02.1")`. A wrong answer never stops
+# Stuck? Run `hint("02.1")` in a cell of your own; each call says more. A wrong answer never stops
 # the notebook: `check` hands on the reference.
 #
 # Here is your kernel beside the others. At whole distances each is 0, except at 0, where it is 1.
@@ -181,14 +191,15 @@ show(
 # Move the slider. The left side shows the kernel, the right side a crop enlarged by 4.
 
 # %% tags=["folded"]
-# @title The slider
+# @title The slider of a
 crop = hr[64:144, 110:230]  # (80, 120, 3)
 small = imresize(crop, 1 / 4)
-board = Figure(figsize=(8.2, 3.4))
-kernel_axes, crop_axes = board.subplots(1, 2, width_ratios=(1, 1.35))
-kernel_axes.set(xlabel="distance (pixels)", ylabel="weight", ylim=(-0.6, 1.1))
-(curve,) = kernel_axes.plot(x, cubic_weight(x, -0.5))
-shown = crop_axes.imshow(crop)
+board = Figure(figsize=(8.2, 3.2), layout="none")  # made once; what is animated moves
+kernel_axes = board.add_axes((0.105, 0.18, 0.3, 0.78))
+kernel_axes.set(xlabel="distance (pixels)", ylabel="weight", xlim=(-3, 3), ylim=(-0.6, 1.1))
+(curve,) = kernel_axes.plot(x, cubic_weight(x, -0.5), animated=True)
+crop_axes = board.add_axes((0.4146, 0, 0.5854, 1))  # 480 x 320 screen pixels
+shown = crop_axes.imshow(crop, animated=True)
 crop_axes.set_axis_off()
 
 
@@ -218,18 +229,20 @@ show(
 
 # %%
 parameters = np.linspace(-1.5, 0.25, curve_points)
-figure, axes = plt.subplots()
+scores = {}
 for name in photo_names:
     original = modcrop(sample_image(name), 4)
     low = imresize(original, 1 / 4)
-    scores = np.array(
+    scores[name] = np.array(
         [score(imresize(low, 4, kernel=cubic(a)), original, 4)[0] for a in parameters]
     )
-    axes.plot(
-        parameters,
-        scores - scores.max(),
-        label=f"{name}: best at a = {parameters[scores.argmax()]:.2f}",
-    )
+best_a = {name: parameters[values.argmax()] for name, values in scores.items()}
+
+# %% tags=["folded"]
+# @title Draw the score against a
+figure, axes = plt.subplots()
+for name, values in scores.items():
+    axes.plot(parameters, values - values.max(), label=f"{name}: best at a = {best_a[name]:.2f}")
 for a, user in ((-0.5, "MATLAB"), (-0.75, "torch")):
     axes.axvline(a, color="grey", linestyle=":")
     axes.text(a, axes.get_ylim()[0], f" {user}", rotation=90, va="bottom", ha="right")
@@ -241,8 +254,16 @@ show(
 )
 
 # %% [markdown]
-# The maxima are flat, and they do not lie at a = -0.5. Keys chose that value because it is exact
-# for quadratic functions, not because it is best for photographs.
+# <details><summary>What happened</summary>
+#
+# All three are best near -1, and the maxima are flat. At a = -2 edges get strong halos. At a = 0
+# the weights of the second neighbours vanish, and blocks show.
+#
+# </details>
+
+# %% [markdown]
+# Keys chose a = -0.5 because it is exact for quadratic functions, not because it is best for
+# photographs. Why it is near -1 that photographs are restored best is shown in section 6.
 
 # %% [markdown]
 # ## 4. Where the new pixels lie
@@ -270,6 +291,13 @@ show(
     figure,
     "Four large squares above eight small ones. Their outer edges agree, their centres do not.",
 )
+
+# %% [markdown]
+# <details><summary>What happened</summary>
+#
+# Left of it, by a quarter of an input pixel. It is half as wide, and the left edges agree.
+#
+# </details>
 
 # %% [markdown]
 # ### Exercise 02.2
@@ -352,6 +380,15 @@ show(
 )
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# The one without antialiasing has the clearer bricks, and they are false: joints break off, and at
+# the top on the right they turn into noise. In the antialiased one every joint runs on. It is
+# pale, because it is thinner than a pixel. That is right.
+#
+# </details>
+
+# %% [markdown]
 # ### Exercise 02.3
 #
 # Put it together: resize a row with the cubic kernel at a = -0.5. For each output position:
@@ -380,6 +417,61 @@ def resize_row(row, scale):
 resize_row = check("02.3", resize_row)
 
 # %% [markdown]
+# ### Exercise 02.4: find the bug
+#
+# A colleague looks at the nearest pixels only, which is faster. A picture that goes through the
+# function looks fine.
+
+
+# %%
+def colleagues_row(row, scale):
+    """Resize a row like `resize_row`, with as many pixels as the kernel is wide."""
+    stretch = min(scale, 1)
+    reach = 2 / stretch  # of the kernel, to either side
+    positions = source_positions(int(np.ceil(len(row) * scale)), scale)
+    first = np.floor(positions - reach).astype(int)
+    pixels = first[:, None] + np.arange(int(np.ceil(2 * reach)))  # (out, taps)
+    weights = cubic_weight(stretch * (positions[:, None] - pixels), -0.5)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return (weights * row[pixels.clip(0, len(row) - 1)]).sum(axis=1)
+
+
+# %% [markdown]
+# Find out by measuring. A row of one grey level must stay as it is. A **ramp**, whose value is the
+# position, must give the positions, apart from the ends. Which test does it fail?
+
+# %%
+ramp = np.arange(20.0)
+for scale in (2, 1 / 2):
+    level = colleagues_row(np.full(20, 100.0), scale)
+    wrong = colleagues_row(ramp, scale) - source_positions(int(20 * scale), scale)
+    print(f"scale {scale:g}: level off by {np.abs(level - 100).max():.2f}", end=", ")
+    print(f"ramp off by {np.abs(wrong[4:-4]).max():.2f} pixels")
+
+# %% [markdown]
+# Find the line, and repair it.
+
+
+# %%
+def repaired_row(row, scale):
+    """Resize a row of floats (size,) -> (ceil(size * scale),), as `resize_row` does."""
+    ### BEGIN SOLUTION
+    stretch = min(scale, 1)
+    reach = 2 / stretch
+    positions = source_positions(int(np.ceil(len(row) * scale)), scale)
+    first = np.ceil(positions - reach).astype(int)
+    pixels = first[:, None] + np.arange(int(np.ceil(2 * reach)) + 1)
+    weights = cubic_weight(stretch * (positions[:, None] - pixels), -0.5)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return (weights * row[pixels.clip(0, len(row) - 1)]).sum(axis=1)
+    ### END SOLUTION
+
+
+repaired_row = check("02.4", repaired_row)
+
+# %% [markdown]
+# ### A resize is a matrix
+#
 # Your function is a matrix in disguise: each output pixel is a weighted sum of input pixels. A
 # picture is resized by one such matrix for its rows and one for its columns.
 
@@ -402,7 +494,134 @@ figure.colorbar(drawn, ax=panels, label="weight")
 show(figure, "Three banded matrices. The antialiased one has wider bands than the one without.")
 
 # %% [markdown]
-# ## 6. To the last bit
+# ## 6. The same in frequencies
+#
+# Notebook 01 looked at pictures as waves. A kernel treats each wave in its own way: some it keeps,
+# some it weakens. The part that it keeps is its **frequency response**.
+
+
+# %%
+def response(kernel, frequency):
+    """Part of a wave that a kernel keeps; frequency in cycles per pixel, (n,) -> (n,)."""
+    distance = (np.arange(-300, 300) + 0.5) / 100  # pixels
+    waves = np.cos(2 * np.pi * frequency[:, None] * distance)  # (n, 600)
+    return waves @ kernel.function(distance) / 100
+
+
+def spectrum(image, scale):
+    """Waves along the rows: frequency in cycles per LR pixel, and power, both (n,)."""
+    luma = rgb_to_y(image)  # (H, W)
+    rows = (luma - luma.mean(axis=1, keepdims=True)) * np.hanning(luma.shape[1])
+    power = np.abs(np.fft.rfft(rows, axis=1)) ** 2
+    return scale * np.fft.rfftfreq(luma.shape[1]), power.mean(axis=0)
+
+
+four_kernels = {
+    "nearest": KERNELS["nearest"],
+    "cubic, a = -0.5": cubic(-0.5),
+    "cubic, a = -1": cubic(-1),
+    "lanczos3": KERNELS["lanczos3"],
+}
+
+
+# %% [markdown]
+# An LR picture holds waves up to half a cycle per pixel. On a finer grid its samples fit faster
+# waves too: each wave $f$ has **copies** at $1 - f$, $1 + f$ and so on. This is aliasing, seen from
+# the other side. Enlarging should keep the waves and remove the copies.
+#
+# *Predict:* which kernel keeps most, which removes most? The LR picture was itself shrunk with
+# the kernel at a = -0.5. What has that done to its waves?
+
+# %% tags=["folded"]
+# @title The waves of the LR picture, and their copies
+frequency = np.linspace(0, 1.4, 281)
+copied_from = np.abs(frequency - np.round(frequency))  # the wave of which each is a copy
+waves, power = spectrum(hr, 4)
+amplitude = np.interp(copied_from, waves, np.sqrt(power)) * response(cubic(-0.5), copied_from)
+amplitude = np.minimum(1, amplitude / np.interp(0.06, frequency, amplitude))
+
+# %% tags=["folded"]
+# @title Draw what the kernels keep
+figure, panels = plt.subplots(1, 2, figsize=(10, 4.8), sharey=True)
+for place, shade, words in ((frequency <= 0.5, 0.4, "waves"), (frequency >= 0.5, 0.15, "copies")):
+    grey = {"color": "black", "alpha": shade, "linewidth": 0, "label": f"{words} of the LR picture"}
+    panels[0].fill_between(frequency, amplitude, where=place, **grey)
+for name, kernel in four_kernels.items():
+    panels[0].plot(frequency, response(kernel, frequency), label=name)
+    panels[1].plot(frequency, response(cubic(-0.5), frequency) * response(kernel, frequency))
+for axes, title in zip(panels, ("enlarging alone", "after shrinking with a = -0.5")):
+    axes.step([0, 0.5, 1.4], [1, 1, 0], where="pre", color="black", linestyle=":", label="ideal")
+    axes.set(title=title, xlabel="frequency (cycles per LR pixel)")
+panels[0].set(ylabel="part of a wave that is kept", ylim=(-0.25, 1.2))
+panels[1].set(xlim=(-0.02, 0.8))
+figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+show(
+    figure,
+    "Two plots against frequency. Left: the LR picture's waves up to one half, their mirrored "
+    "copies beyond, and four responses. Nearest lets copies through; cubic with a = -0.5 weakens "
+    "waves from a quarter on; a = -1 lifts them above one; lanczos3 is nearest to the ideal step. "
+    "Right: after shrinking, a = -1 and lanczos3 stay nearest to one.",
+)
+
+# %% [markdown]
+# <details><summary>What happened</summary>
+#
+# Left: lanczos3, six pixels wide, keeps most waves and removes most copies. Nearest lets many
+# copies through: they are the edges of its squares. The cubic kernel at a = -0.5 removes copies
+# well, but weakens waves from a quarter of a cycle on. At a = -1 it makes them too strong.
+#
+# Right: shrinking has weakened the same waves before, so too strong is what they need. Together,
+# a = -1 comes nearer to 1 than a = -0.5.
+#
+# </details>
+#
+# So the best a has to follow from the waves alone. Add up what is too weak, what is left of the
+# copies, and what was lost beyond half a cycle. Nothing is enlarged here.
+
+
+# %%
+def wave_error(kernel, image):
+    """Error of shrinking by 4 with a = -0.5 and enlarging, as a part of the power of the waves."""
+    frequency, power = spectrum(image, 4)
+    kept = frequency <= 0.5
+    shrunk = response(cubic(-0.5), frequency)
+    error = (power * (1 - shrunk * response(kernel, frequency)) ** 2)[kept].sum()
+    for copy in (1 - frequency, 1 + frequency, 2 - frequency, 2 + frequency):
+        error += (power * (shrunk * response(kernel, copy)) ** 2)[kept].sum()
+    return (error + power[~kept].sum()) / power.sum()
+
+
+def foretell(kernel, image):
+    """The PSNR that follows, in dB, up to a constant; of rows and columns."""
+    return -10 * np.log10(wave_error(kernel, image) + wave_error(kernel, image.swapaxes(0, 1)))
+
+
+# %%
+lanczos, keys = KERNELS["lanczos3"], cubic(-0.5)
+foretold = {}
+for name in photo_names:
+    original = modcrop(sample_image(name), 4)
+    low = imresize(original, 1 / 4)
+    lanczos_db, keys_db = (
+        score(imresize(low, 4, kernel=k), original, 4)[0] for k in (lanczos, keys)
+    )
+    waves, power = spectrum(original, 4)
+    foretold[name] = {
+        "best a: from the waves": max(parameters, key=lambda a: foretell(cubic(a), original)),
+        "measured": best_a[name],
+        "lanczos3 over a = -0.5 (dB): from the waves": foretell(lanczos, original)
+        - foretell(keys, original),
+        "measured (dB)": lanczos_db - keys_db,
+        "power from 0.25 to 0.5 (%)": 100 * power[abs(waves - 0.375) < 0.125].sum() / power.sum(),
+    }
+pd.DataFrame(foretold).round(2)
+
+# %% [markdown]
+# The waves foretell it: the same best a as the curves of section 3, and what lanczos3 gains to a
+# few hundredths of a decibel.
+
+# %% [markdown]
+# ## 7. To the last bit
 #
 # The low-resolution images of all benchmarks were made by MATLAB's `imresize`. A table is
 # comparable only if this is reproduced. One step is easy to miss: MATLAB resizes the rows first
@@ -458,9 +677,15 @@ pd.DataFrame(
 ).round(1)
 
 # %% [markdown]
-# With antialiasing they differ by a grey level or two here and there, which no score notices.
-# Without, it is another operation under the same name.
+# <details><summary>What happened</summary>
 #
+# About 11, by one grey level. The libraries with antialiasing differ by a level or two here and
+# there as well, which no score notices. Without antialiasing it is another operation under the
+# same name.
+#
+# </details>
+
+# %% [markdown]
 # ### Which a is it?
 #
 # No library says in its call which $a$ it uses. But it can be found out: resize with many values
@@ -493,11 +718,17 @@ print(f"torchvision, antialiased, and Pillow agree in {100 * same:.1f} % of the 
 pd.DataFrame(found).T
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# Yes. In torch and torchvision the switch that adds antialiasing also changes a, from -0.75 to
+# -0.5. It does so when enlarging too, where there is nothing to antialias.
+#
+# </details>
+#
 # In brackets: the mean difference that is left, in grey levels. Rounding to whole levels alone
 # leaves about a quarter.
 #
-# In torch and torchvision the switch that adds antialiasing also changes $a$, from -0.75 to -0.5.
-# It does so when enlarging too, where there is nothing to antialias. The defaults differ as well:
+# The defaults differ as well:
 # `torchvision`'s `resize` antialiases, `torch`'s `interpolate` does not. So two programs that both
 # enlarge "with bicubic" get two pictures.
 #
@@ -529,28 +760,34 @@ for name in photo_names:
         title: score(imresize(imresize(original, 1 / 4, antialias=antialias), 4), original, 4)[0]
         for title, antialias in (("antialiased (dB)", True), ("not antialiased (dB)", False))
     }
-pd.DataFrame(costs).T.round(2)
+costs = pd.DataFrame(costs).T
+costs["change (dB)"] = costs["not antialiased (dB)"] - costs["antialiased (dB)"]
+costs.round(2)
 
 # %% [markdown]
-# ## 7. All of it under your hands
+# The cat and the cup lose 0.80 and 0.86 dB. The bricks gain 0.09 dB: they hold more than the others
+# in the waves that antialiasing weakens (last row of the table in section 6), and keeping those
+# outweighs the false pattern. So a higher score does not mean that the LR image was made right.
+
+# %% [markdown]
+# ## 8. All of it under your hands
 #
-# Shrink and enlarge a photograph, or one of your own. A factor need not be a whole number. Watch
-# fine texture while you turn antialiasing off.
+# Shrink and enlarge the middle of a photograph, or of one of your own. A factor need not be a whole
+# number. Watch fine texture while you turn antialiasing off.
 
 
-# %%
+# %% tags=["folded"]
+# @title Shrink and enlarge
 def shrink_and_enlarge(image, scale, kernel, antialias):
-    """Shrink by `scale`, enlarge again, show the middle at twice its size."""
-    small = imresize(image, 1 / scale, antialias=antialias)
-    height, width = image.shape[:2]
-    enlarged = imresize(small, scale, kernel=kernel)[:height, :width]  # ceil may add a pixel
-    middle = (
-        slice(height // 4, height // 4 + height // 2),
-        slice(width // 4, width // 4 + width // 2),
-    )
-    psnr_db, _ = score(enlarged, image, scale)
-    caption = f"{small.shape[1]} x {small.shape[0]} pixels, PSNR {psnr_db:.2f} dB"
-    return imresize(enlarged[middle], 2, kernel="nearest"), caption
+    """Shrink the middle by `scale`, enlarge again, show it at three times its size."""
+    top, left = (max(0, size - most) // 2 for size, most in zip(image.shape, (140, 210)))
+    middle = image[top : top + 140, left : left + 210]
+    small = imresize(middle, 1 / scale, antialias=antialias)
+    enlarged = imresize(small, scale, kernel=kernel)
+    enlarged = enlarged[: middle.shape[0], : middle.shape[1]]  # ceil may add a pixel
+    caption = f"{small.shape[1]} x {small.shape[0]} pixels, PSNR "
+    caption += f"{score(enlarged, middle, scale)[0]:.2f} dB"
+    return enlarged.repeat(3, 0).repeat(3, 1), caption
 
 
 playground = Explorer(
@@ -566,11 +803,12 @@ playground
 # ## What you saw
 #
 # - Interpolation is a weighted mean; the kernel turns distances into weights.
-# - Kernels with negative lobes overshoot at edges. That looks crisp, and scores above bilinear.
-# - The parameter a changes the score by tenths of a decibel; the position of the samples, by
-#   whole decibels.
-# - Shrinking needs a kernel stretched by 1 / scale. Without it bicubic loses up to nine tenths
-#   of a decibel on these photographs, and a network 8.5 dB.
+# - Kernels with negative lobes overshoot at edges. That looks crisp, and scores above bilinear. Of
+#   the five lanczos3 scores best: it keeps most of the waves and least of their copies.
+# - The parameter a changes the score by tenths of a decibel. It is best near -1, where it lifts the
+#   waves that shrinking has weakened. The position of the samples changes it by whole decibels.
+# - Shrinking needs a kernel stretched by 1 / scale. Without it bicubic loses 0.86 dB on the cup,
+#   gains 0.09 dB on the bricks, and a network loses 8.5 dB (measured, section 7).
 # - MATLAB rounds between rows and columns. `imresize` does the same and agrees to the last bit.
 
 # %%

@@ -45,7 +45,7 @@ from srlib.assets import data_file, is_cached, sample_image
 from srlib.data import load_images, make_pairs
 from srlib.environment import by_profile
 from srlib.evaluation import evaluate, published_results
-from srlib.exercises import check
+from srlib.exercises import check, hint  # noqa: F401 (hint is for you)
 from srlib.figures import compare, error_map, show
 from srlib.image import rgb_to_y, to_float, to_uint8
 from srlib.metrics import EvalProtocol, psnr, score, ssim
@@ -61,13 +61,17 @@ photo_names = by_profile(
 bisection_steps = by_profile(ci=10, cpu=20, gpu=20)  # in the search for equal PSNR
 
 # %% [markdown]
-# Six copies of one photograph. Each is wrong in another way, and all have the same PSNR, within
+# A photograph and six copies. Each copy is wrong in another way, and all have the same PSNR, within
 # half a decibel.
 #
-# *Predict:* which one would you call the best, which the worst? What would you call a good score?
+# *Predict:* which one would you call the best, which the worst? Will the SSIM, the other score of
+# the field, agree with you?
 
 # %%
 photo = imresize(sample_image("coffee")[60:340, 150:450], 0.8)  # (224, 240, 3)
+
+# %% tags=["folded"]
+# @title Six ways to damage a picture
 
 
 def jpeg(image, quality):
@@ -102,7 +106,8 @@ def distort(image, name, strength):
     return np.clip(np.floor(distortions[name](image, strength) + 0.5), 0, 255).astype(np.uint8)
 
 
-# %%
+# %% tags=["folded"]
+# @title Find the strength for a PSNR, and draw the copies
 def strength_for(name, target_db):
     """Find the strength that gives a PSNR, by halving the interval."""
     low, high = 0.0, 1.0
@@ -117,15 +122,25 @@ strengths = {name: strength_for(name, 26.5) for name in distortions}
 equals = {name: distort(photo, name, strength) for name, strength in strengths.items()}
 show(
     compare(
-        {
+        {"original": photo}
+        | {
             f"{name}: {psnr(image, photo, data_range=255):.1f} dB, "
             f"SSIM {ssim(image, photo, data_range=255):.2f}": image
             for name, image in equals.items()
         }
     ),
-    "Six distorted copies of a coffee cup with equal PSNR: noise, blur, shift, contrast, "
-    "brightness, JPEG. They look very different.",
+    "A coffee cup, and six copies with equal PSNR: noise, blur, shift, contrast, brightness, JPEG. "
+    "They look very different.",
 )
+
+# %% [markdown]
+# <details><summary>What happened</summary>
+#
+# You have probably called the shift, the contrast or the brightness best, and noise, blur or JPEG
+# worst. The PSNR makes no difference. The SSIM puts noise last by far and JPEG next to it, as you
+# may have done, but the blur level with contrast, brightness and shift.
+#
+# </details>
 
 # %% [markdown]
 # ## 1. From differences to decibels
@@ -141,7 +156,8 @@ show(
 #
 # ### Exercise 03.1
 #
-# Write it for arrays of any shape. Mind that images are uint8.
+# Write it for arrays of any shape. Mind that images are uint8. Stuck? Run `hint("03.1")` in a cell
+# of your own; each call says more.
 
 
 # %%
@@ -160,53 +176,83 @@ my_psnr = check("03.1", my_psnr)
 for error in (1, 2, 4, 8, 16, 32):
     flat = np.zeros((8, 8), dtype=np.uint8)
     print(f"off by {error:2} grey levels: {my_psnr(flat + np.uint8(error), flat, 255):.2f} dB")
+print(f"half the error: {20 * np.log10(2):+.2f} dB")
+print(f"one tenth of a decibel: {100 * (10 ** (0.1 / 20) - 1):.1f} % of the error")
 
 # %% [markdown]
-# Half the error is 6.02 dB more. One tenth of a decibel is 1.2 % of the error. Papers are proud
-# of tenths, so a tenth lost in the protocol matters.
+# <details><summary>What happened</summary>
+#
+# One grey level everywhere is 48.13 dB. Half the error is 6.02 dB more.
+#
+# </details>
+#
+# One tenth of a decibel is 1.2 % of the error. Papers are proud of tenths, so a tenth lost in the
+# protocol matters.
 
 # %% [markdown]
 # ## 2. What PSNR does not see
 #
 # Move the strength, and change the kind. The caption has both scores. Look for pairs that score
 # alike and look different: a shift by one pixel, say, and strong noise.
+#
+# *Predict:* the SSIM is said to forgive brightness and contrast. Does it, whatever the strength?
 
 
-# %%
+# %% tags=["folded"]
+# @title The slider of distortions
 def distorted(image, kind, strength):
-    """Draw a distorted copy with its scores."""
+    """Draw a distorted copy with its scores, at twice its size."""
     result = distort(image, kind, strength)
     scores = psnr(result, image, data_range=255), ssim(result, image, data_range=255)
-    return result, f"PSNR {scores[0]:.2f} dB, SSIM {scores[1]:.3f}"
+    caption = f"PSNR {scores[0]:.2f} dB, SSIM {scores[1]:.3f}"
+    return result.repeat(2, 0).repeat(2, 1), caption
 
 
 distortion_slider = Explorer(
     distorted,
-    photo=PhotoPicker("coffee", max_side=420),
+    photo=PhotoPicker("coffee", max_side=240),
     kind=ipywidgets.Dropdown(options=list(distortions), description="kind"),
     strength=ipywidgets.FloatSlider(0.2, min=0.01, max=1, step=0.01, description="strength"),
 )
 distortion_slider
 
 # %% [markdown]
-# The same for print: how both scores fall with the strength.
+# For print, one score against the other. At one place on the horizontal axis all copies have the
+# same PSNR.
+
+# %%
+levels_db = (20, 23, 26.5, 30, 34)
+curves = {}  # name -> SSIM at each level
+for name in distortions:
+    copies = [distort(photo, name, strength_for(name, level)) for level in levels_db]
+    curves[name] = [ssim(copy, photo, data_range=255) for copy in copies]
+pd.DataFrame(curves, index=[f"{level} dB" for level in levels_db]).T.round(2)
 
 # %% tags=["folded"]
-# @title Draw both scores against the strength
-grid = np.linspace(0.02, 1, 12)
-figure, panels = plt.subplots(1, 2, figsize=(10, 3.8))
-for name in distortions:
-    copies = [distort(photo, name, strength) for strength in grid]
-    panels[0].plot(grid, [psnr(copy, photo, data_range=255) for copy in copies], label=name)
-    panels[1].plot(grid, [ssim(copy, photo, data_range=255) for copy in copies], label=name)
-panels[0].set(xlabel="strength", ylabel="PSNR (dB)")
-panels[1].set(xlabel="strength", ylabel="SSIM", ylim=(0, 1.02))
-panels[0].legend(loc="upper right", ncols=2)
+# @title Draw the SSIM against the PSNR
+figure, axes = plt.subplots(figsize=(8, 4.2))
+for name, values in curves.items():
+    axes.plot(levels_db, values, "o-", label=name)
+axes.set(xlabel="PSNR (dB)", ylabel="SSIM", title="Two scores of the same copies")
+axes.legend(loc="lower right", ncols=2)
 show(
     figure,
-    "PSNR and SSIM against strength for six distortions. Brightness and contrast "
-    "lower the PSNR strongly and the SSIM little.",
+    "SSIM against PSNR, a curve for each of six distortions. Noise is lowest everywhere, JPEG next "
+    "to it. At 20 dB brightness and contrast are highest; at 34 dB shift and blur are, and "
+    "contrast is nearly as low as JPEG.",
 )
+
+# %% [markdown]
+# <details><summary>What happened</summary>
+#
+# Only where they are strong. At 20 dB brightness and contrast stand above all others. At 26.5 dB
+# they are level with shift and blur, and at 34 dB below them. What the SSIM never forgives, in this
+# picture, is noise, and next to it JPEG.
+#
+# </details>
+#
+# So "SSIM sees what the eye sees" says too much: it takes nearly as much off for a shift, which one
+# hardly notices, as for a blur.
 
 # %% [markdown]
 # ## 3. Structure
@@ -236,6 +282,9 @@ _, similarity = structural_similarity(
     use_sample_covariance=False,
     full=True,
 )
+
+# %% tags=["folded"]
+# @title Draw the map
 figure, panels = plt.subplots(1, 3, figsize=(10, 3.4), width_ratios=(1, 1, 1.2))
 panels[0].imshow(photo)
 panels[1].imshow(equals["blur"])
@@ -245,8 +294,18 @@ for axes, title in zip(panels, ("original", "blurred", "SSIM of each window")):
     axes.set_axis_off()
 figure.colorbar(drawn, ax=panels[2], label="SSIM")
 show(
-    figure, "A cup, a blurred copy, and the map of the SSIM: low on texture, high on smooth areas."
+    figure,
+    "A cup, a blurred copy, and a map of the SSIM: low at edges and glints, high on smooth areas.",
 )
+
+# %% [markdown]
+# <details><summary>What happened</summary>
+#
+# At the edges, and most of all where small glints were: on the spoon and on the handle. There the
+# blur has taken all structure away. The table, the saucer and the coffee are smooth and stay near
+# 1.
+#
+# </details>
 
 # %% [markdown]
 # ## 4. Luma
@@ -286,6 +345,14 @@ as_grey = my_psnr(off[..., 0], grey[..., 0], 255)
 as_luma = my_psnr(my_luma(off), my_luma(grey), 255)
 print(f"grey levels {as_grey:.2f} dB, luma {as_luma:.2f} dB, difference {as_luma - as_grey:.2f} dB")
 print(f"20 log10(255 / 219) = {20 * np.log10(255 / 219):.2f} dB")
+
+# %% [markdown]
+# <details><summary>What happened</summary>
+#
+# The same errors count for less, because they span 219 of 255 levels: the score rises by 1.32 dB.
+# Nothing in the picture has become better.
+#
+# </details>
 
 # %% [markdown]
 # ## 5. The protocol
@@ -474,21 +541,71 @@ axes.grid(axis="y", visible=False)
 cut_off = list(changes.index).index("LR without antialiasing")
 label = f"IMDN: {changes['IMDN change (dB)'].iloc[cut_off]:.2f} dB"
 axes.text(-3.15, cut_off - 0.2, label, color="white", va="center", fontsize=10)
+for place in places[changes["IMDN change (dB)"].isna()]:
+    axes.text(-0.04, place - 0.2, "not measured", va="center", ha="right", fontsize=9, color="C1")
 axes.legend(loc="lower left")
 show(
     figure,
-    "Bars of the change in PSNR for each deviation. RGB, full-range luma and a shift by one "
-    "pixel cost more than a decibel.",
+    "Bars of the change in PSNR for each deviation. For bicubic RGB, full-range luma and a shift "
+    "by one pixel cost more than a decibel; for IMDN also three ways to make the LR image: box "
+    "average, JPEG, and above all no antialiasing. Three of IMDN say that they were not measured.",
 )
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# For bicubic three: a shift by one pixel, RGB, and the full-range luma. For IMDN also LR images by
+# box averages, with JPEG, and without antialiasing; its shift was not measured.
+#
+# </details>
+#
 # So, 28.42 and 26.69: whoever finds 1.7 dB too little has most likely scored RGB. At 1.3 dB too
-# little it is the full-range luma. A shift by a pixel costs one to two decibels, depending on the
-# picture. The two methods do not suffer alike: what is a trifle for bicubic, such as LR images
-# made by box averages, costs a network two decibels, because it has learned what the right LR
-# images look like.
+# little it is the full-range luma. Without the border crop bicubic stays where it is, and IMDN
+# loses a tenth. A shift by a pixel costs 2.1 dB on these pictures, and more on finer ones.
+#
+# The two methods do not suffer alike. LR images made by box averages cost bicubic nothing and the
+# network two decibels, because it has learned what the right LR images look like.
 #
 # A deviation can also *raise* a score. A larger number is no proof of a better method.
+#
+# ### Exercise 03.4: find the bug
+#
+# A colleague's SSIM is a little too high. Here is its heart, the SSIM of a single window, without
+# weights. A picture compared with itself must give 1, because the formula says so.
+
+
+# %%
+def colleagues_ssim(x, y):
+    """SSIM of one window: floats in 0..255 of one shape -> float."""
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    covariance = np.cov(x.ravel(), y.ravel())[0, 1]
+    means = (2 * x.mean() * y.mean() + c1) / (x.mean() ** 2 + y.mean() ** 2 + c1)
+    return means * (2 * covariance + c2) / (x.var() + y.var() + c2)
+
+
+window = rgb_to_y(photo)[20:31, 30:41]  # (11, 11), on the rim of the cup
+other = rgb_to_y(equals["blur"])[20:31, 30:41]
+print(f"with itself: {colleagues_ssim(window, window):.4f}")
+print(f"with the blurred copy: {colleagues_ssim(window, other):.4f}")
+
+# %% [markdown]
+# More than 1 cannot be. Try smaller and larger windows: where is the error larger? Then write it
+# right, so that variances and covariance are means over all pixels, as in the field.
+
+
+# %%
+def window_ssim(x, y):
+    """SSIM of one window, variances and covariance divided by the number of pixels: -> float."""
+    ### BEGIN SOLUTION
+    c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+    covariance = ((x - x.mean()) * (y - y.mean())).mean()
+    means = (2 * x.mean() * y.mean() + c1) / (x.mean() ** 2 + y.mean() ** 2 + c1)
+    return means * (2 * covariance + c2) / (x.var() + y.var() + c2)
+    ### END SOLUTION
+
+
+window_ssim = check("03.4", window_ssim)
+print(f"repaired: {window_ssim(window, window):.4f} and {window_ssim(window, other):.4f}")
 
 # %% [markdown]
 # ## 7. Where the errors are
@@ -505,13 +622,22 @@ show(
 )
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# Where brightness changes fast and thin: in the whiskers, around the eyes, and in the fur. The
+# blurred background is dark, that is, right.
+#
+# </details>
+
+# %% [markdown]
 # ## What you saw
 #
-# - Pictures of equal PSNR can look entirely different. SSIM forgives brightness and contrast.
+# - Pictures of equal PSNR can look entirely different. SSIM is strict with noise and JPEG, and
+#   forgives brightness and contrast only where they are far off.
 # - The tables score the luma in the studio range, which spans 219 levels: 1.32 dB more than the
 #   same errors in grey levels.
-# - Wrong colour space, wrong range and shifts cost one to two decibels; the border, the rounding
-#   and Pillow's bicubic cost hundredths.
+# - A wrong colour space, a wrong range and a shift cost from 1.3 to 2.1 dB. The rounding and
+#   Pillow's bicubic change hundredths at most, the border a tenth for IMDN, nothing for bicubic.
 
 # %%
 # NBVAL_CHECK_OUTPUT
@@ -526,8 +652,9 @@ print(f"scored as RGB: {rgb[0]:.2f} dB")
 # - Subtracting uint8 images. 3 - 5 is 254.
 # - `data_range` guessed from the picture. For floating-point images it is 1, for uint8 it is 255,
 #   and a peak of `image.max()` makes scores of different images incomparable.
-# - Grey images. One file of Set14 is grey. Scored as it is the bicubic mean is 25.99 dB, turned
-#   to RGB first it is 26.09. `load_images(..., grey="as_grey")` and `"as_rgb"` give the two.
+# - Grey images. One file of Set14 is grey. Scored as it is the bicubic mean is 26.00 dB, turned
+#   to RGB first it is 26.09 dB (measured, `docs/results.md`). `load_images(..., grey="as_grey")`
+#   and `"as_rgb"` give the two.
 # - SSIM has a window, a spread and two kinds of covariance. scikit-image's defaults give .9032
 #   where the field's give .8936 (IMDN, Set5 x4). Ledig's SRResNet reports .9019 with yet another
 #   SSIM; chasing that number is a mistake.

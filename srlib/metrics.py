@@ -144,7 +144,7 @@ def score(sr, hr, scale: float, protocol: EvalProtocol = EvalProtocol()):  # noq
     Notes
     -----
     A grey photograph converted to RGB scores 1.32 dB more, because its luma spans 219 of 255
-    levels. One file of Set14 is grey: bicubic at x4 has a mean of 25.99 dB with that file as it
+    levels. One file of Set14 is grey: bicubic at x4 has a mean of 26.00 dB with that file as it
     is, and of 26.09 dB with it converted to RGB. `srlib.data.load_images` offers both.
 
     Examples

@@ -144,7 +144,10 @@ class NotebookPage:
         self.page.wait_for_function(DRAWN)
 
     def run(self, cell) -> None:
-        """Run one code cell."""
+        """Run one code cell; open it first if it is folded."""
+        cell.scroll_into_view_if_needed()
+        if (folded := cell.locator(".jp-InputPlaceholder .jp-Placeholder-content")).count():
+            folded.click()
         prompt = cell.locator(".jp-InputPrompt")
         before = prompt.text_content()
         cell.locator(".cm-content").click()
@@ -168,8 +171,10 @@ class NotebookPage:
     def faults(self) -> list[str]:
         """Return what is wrong after all cells have run."""
         faults = self.errors()
-        prompts = self.code_cells.locator(".jp-InputPrompt").all_text_contents()
-        not_run = [k for k, prompt in enumerate(prompts) if not re.search(r"\d", prompt)]
+        code = [
+            cell for cell in self.contents().cells if cell.cell_type == "code"
+        ]  # some are folded
+        not_run = [k for k, cell in enumerate(code) if not cell.execution_count]
         faults += [f"code cell {k} has not run" for k in not_run]
         pictures = self.root.locator(".jp-RenderedImage img")
         widths = pictures.evaluate_all("images => images.map(image => image.naturalWidth)")

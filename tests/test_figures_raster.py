@@ -3,6 +3,7 @@ import io
 import numpy as np
 import pytest
 from matplotlib import pyplot
+from matplotlib.figure import Figure
 from PIL import Image
 
 from srlib.assets import sample_image
@@ -33,6 +34,25 @@ def decode(data: bytes) -> np.ndarray:
 def test_a_figure_becomes_an_image(plot):
     assert plot.dtype == np.uint8 and plot.shape == (400, 800, 3)
     assert (plot[0, 0] == 255).all() and len(np.unique(plot.reshape(-1, 3), axis=0)) > 5
+
+
+def test_what_is_animated_is_drawn_over_a_picture_that_stays():
+    pictures = []
+    for animated in (False, True):
+        figure = Figure(figsize=(4, 3), dpi=100)
+        axes, other = figure.subplots(1, 2)
+        axes.set(xlim=(0, 1), ylim=(0, 1))
+        (line,) = axes.plot([0, 1], [0, 1], animated=animated)
+        image = other.imshow(np.zeros((4, 4)), vmin=0, vmax=1, animated=animated)
+        label = figure.text(0.5, 0.01, "before", animated=animated)
+        rasterize(figure)
+        line.set_ydata([1, 0.2])
+        image.set_data(np.eye(4))
+        label.set_text("after")
+        pictures.append(rasterize(figure))
+    assert pictures[0].min() < 50
+    # Only the order differs in which axes and curves are drawn.
+    assert (pictures[0] != pictures[1]).any(axis=2).mean() < 0.01
 
 
 def test_in_a_file_line_plots_are_small_and_photographs_fit(plot):

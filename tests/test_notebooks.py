@@ -12,6 +12,7 @@ from pathlib import Path
 import build_notebooks as tool
 import nbformat
 import pytest
+from build_site import VIEW, widgets_inside
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = ROOT / "tools" / "build_notebooks.py"
@@ -569,11 +570,15 @@ def test_code_cells_are_short(script):
 
 
 OPEN_LINES = 250  # of code that is the lesson, in a notebook
-# Notebooks in which all other code is folded; those that are still to do are not here.
-FOLDED = [script for script in SCRIPTS if script.stem[:2] in ("00", "01", "02", "03")]
+# Notebooks in which all other code is folded, each Predict is answered, and quoted numbers are held
+# to what the cells print. Those that are still to do are not here.
+FINISHED = ("00", "01", "02", "03")
+each_finished = pytest.mark.parametrize(
+    "script", [s for s in SCRIPTS if s.stem[:2] in FINISHED], ids=lambda script: script.stem
+)
 
 
-@pytest.mark.parametrize("script", FOLDED, ids=lambda script: script.stem)
+@each_finished
 def test_only_the_lesson_is_open(script):
     cells = [cell for cell in learner(script).cells if cell.cell_type == "code"]
     unfolded = [cell for cell in cells if "folded" not in cell.metadata.get("tags", [])]
@@ -588,6 +593,109 @@ def test_only_the_lesson_is_open(script):
 @each_script
 def test_no_exercise_is_folded(script):
     assert sum(map(checks, tagged(learner(script), "folded"))) == 0
+
+
+FOLDED_ANSWER = re.compile(
+    r"^<details><summary>What happened</summary>\n\n.+?\n\n</details>$", re.MULTILINE | re.DOTALL
+)
+
+
+@each_finished
+def test_every_predict_is_answered_and_the_answer_is_folded(script):
+    text = markdown(learner(script))
+    parts = re.split(r"^\*Predict:\*", text, flags=re.MULTILINE)[1:]
+    for part in parts:
+        assert len(FOLDED_ANSWER.findall(part)) == 1, f"answered once, below: {part[:80]}"
+    assert len(FOLDED_ANSWER.findall(text)) == len(parts) == text.count("<details>")
+
+
+# Decimal numbers with a unit, also in "0.79 and 0.86 dB", "from 1.3 to 2.1 dB".
+UNIT = r" ?(?:dB\b|%|ms\b|grey levels\b|kB\b)"
+QUOTED = re.compile(
+    rf"(?<![\w.])\d+\.\d+(?:{UNIT})?(?:(?:,| and| or| to| against| instead of) \d+\.\d+)*{UNIT}"
+)
+SOURCE = re.compile(r"\b(19|20)\d\d\b|\(measured|published")
+
+
+def quoted_numbers(text: str) -> list[str]:
+    """Return the numbers with a unit in a notebook's prose, but those whose sentence has a source.
+
+    A source is a year, the word "published", or a bracket that opens with "(measured".
+    """
+    found = []
+    for sentence in re.split(r"(?<=[.?:])\s+|\n\n|\n[-|] ", prose(text)):
+        if not SOURCE.search(sentence):
+            quotes = QUOTED.findall(" ".join(sentence.split()))
+            found += [number for quote in quotes for number in re.findall(r"\d+\.\d+", quote)]
+    return found
+
+
+def printed_numbers(cells: list, states: dict) -> list[str]:
+    """Return all numbers that cells have printed or that stand beside their widgets."""
+    texts = []
+    for output in (output for cell in cells for output in cell.get("outputs", [])):
+        data = output.get("data", {})
+        if VIEW in data:
+            inside = widgets_inside(states, data[VIEW]["model_id"])
+            texts += [str(model["state"].get("value", "")) for model in inside]
+        elif not set(IMAGES) & set(data):  # whose text is a figure's alt text
+            texts += [output.get("text", ""), data.get("text/plain", "")]
+    return re.findall(r"\d+(?:\.\d+)?", " ".join(texts))
+
+
+def sections(notebook: nbformat.NotebookNode) -> list[list]:
+    """Return the cells of each section; its heading is in the first one."""
+    found = [[]]
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and re.search(r"^## ", cell.source, flags=re.MULTILINE):
+            found.append([])
+        found[-1].append(cell)
+    return found
+
+
+def is_rounded_from(quoted: str, printed: str) -> bool:
+    digits = len(quoted.partition(".")[2])
+    enough = len(printed.partition(".")[2]) >= digits
+    return enough and abs(float(quoted) - float(printed)) <= 0.5001 * 10**-digits
+
+
+@each_finished
+def test_quoted_numbers_are_what_the_cells_print(script):
+    """In a numbered section it is a cell of the section, elsewhere any cell."""
+    notebook = learner(script)
+    for cells in sections(notebook):
+        numbered = re.match(r"## \d", cells[0].source)
+        printed = printed_numbers(
+            cells if numbered else notebook.cells, tool.widget_states(notebook)
+        )
+        for number in quoted_numbers(markdown(nbformat.from_dict({"cells": cells}))):
+            found = any(is_rounded_from(number, other) for other in printed)
+            assert found, f"{number} is not printed; print it, or name a source in the sentence"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("It gains 0.25 dB, and\n0.79 and 0.86 dB there.", ["0.25", "0.79", "0.86"]),
+        ("From 1.3 to 2.1 dB. So 13.6 kB instead of 16.1 kB.", ["1.3", "2.1", "13.6", "16.1"]),
+        ("At a = -0.5 it is 2 dB; see section 3.2. `0.5 dB`, $0.5$ dB", []),
+        ("IMDN loses 8.5 dB (measured, section 7). Hui et al. 2019 say 32.19 dB.", []),
+        ("Half the error\nis 1.2 % of it.", ["1.2"]),
+    ],
+)
+def test_quoted_numbers_are_found(text, found):
+    assert quoted_numbers(text) == found
+
+
+def test_a_quoted_number_may_be_rounded():
+    pairs = [
+        ("28.4", "28.43"),
+        ("1.7", "1.737"),
+        ("28.43", "28.4"),
+        ("28.5", "28.43"),
+        ("2.0", "2"),
+    ]
+    assert [is_rounded_from(*pair) for pair in pairs] == [True, True, False, False, False]
 
 
 def prose(text: str) -> str:

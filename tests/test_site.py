@@ -310,6 +310,17 @@ class TestBuilt:
             pictures = re.findall(r'<div class="picture[^>]*>\s*<img alt="([^"]*)"', page)
             assert [html.unescape(text) for text in pictures if "ran, as it" not in text] == stored
 
+    def test_folded_code_and_answers_are_folded(self, site):
+        for path in NOTEBOOKS:
+            notebook = nbformat.read(path, as_version=4)
+            folded = [c for c in notebook.cells if "folded" in c.metadata.get("tags", [])]
+            titles = [re.match(build_site.TITLE, cell.source)[1] for cell in folded]
+            page = (site / "notebooks" / f"{path.stem}.html").read_text("utf-8")
+            shown = re.findall(r'<p class="collapsed admonition-title">(.*?)</p>', page)
+            assert [html.unescape(text) for text in shown] == titles
+            answers = sum(c.source.count("<details>") for c in notebook.cells)
+            assert page.count("<details><summary>") == answers
+
     def test_every_public_name_of_the_library_is_explained_and_no_other(self, site):
         texts = [path.read_text("utf-8") for path in (site / "api").glob("*.html")]
         explained = {name for text in texts for name in Links(text).ids}

@@ -50,12 +50,14 @@ def _block_mean_all_channels(image, scale):
 _BLOCK_MEAN = Exercise(
     title="shrink by block means",
     reference=_block_mean,
-    # Odd scales have no ties, so that every way of rounding to the nearest level is right.
+    # There are no ties, so that every way of rounding to the nearest level is right: none at odd
+    # scales, none for multiples of 4 at scale 2.
     cases=lambda: (
         Case("noise, scale 3", (noise_image(9, 12), 3)),
         Case("bright picture, scale 3", (noise_image(6, 9) // 8 + 220, 3)),
         Case("noise, scale 5", (noise_image(10, 15, seed=1), 5)),
         Case("scale 1 changes nothing", (noise_image(2, 4), 1)),
+        Case("scale 2, without ties", (noise_image(6, 4, seed=2) // 4 * 4, 2)),
     ),
     mistakes=(
         Mistake(
@@ -166,6 +168,7 @@ def _lr_error_cases():
         Case("the original", (hr, imresize(hr, 1 / 3), 3)),
         Case("another picture", (other, imresize(hr, 1 / 3), 3)),
         Case("bicubic enlargement", (imresize(imresize(hr, 1 / 4), 4), imresize(hr, 1 / 4), 4)),
+        Case("sides that are no multiples", (other[:23, :34], imresize(hr[:23, :34], 1 / 3), 3)),
     )
 
 
@@ -216,4 +219,83 @@ _LR_ERROR = Exercise(
     ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (_BLOCK_MEAN, _APPARENT_FREQUENCY, _LR_ERROR)
+
+# Find the bug: the mean of pictures that come one at a time
+
+
+def _mean_picture(pictures):
+    return np.mean([picture.astype(float) for picture in pictures], axis=0)
+
+
+def _mean_by_halves(pictures):
+    pictures = list(pictures)
+    mean = pictures[0].astype(float)
+    for picture in pictures[1:]:
+        mean = (mean + picture) / 2
+    return mean
+
+
+def _mean_rounded_at_each_step(pictures):
+    pictures = list(pictures)
+    mean = pictures[0].astype(float)
+    for count, picture in enumerate(pictures[1:], start=2):
+        mean = np.round(mean + (picture - mean) / count)
+    return mean
+
+
+def _mean_one_short(pictures):
+    pictures = list(pictures)
+    return np.sum([picture.astype(float) for picture in pictures], axis=0) / (len(pictures) + 1)
+
+
+def _mean_overflow(pictures):
+    pictures = list(pictures)
+    total = np.zeros_like(pictures[0])
+    for picture in pictures:
+        total = total + picture  # uint8 wraps round at 256
+    return total / len(pictures)
+
+
+def _mean_cases():
+    black, white = np.zeros((2, 3, 3), np.uint8), np.full((2, 3, 3), 255, np.uint8)
+    return (
+        Case("a white picture, then two black ones", ([white, black, black],)),
+        Case("two black pictures, then a white one", ([black, black, white],)),
+        Case("five pictures", ([noise_image(4, 3, seed) for seed in range(5)],)),
+        Case("nine pictures", ([noise_image(3, 5, seed) for seed in range(9)],)),
+        Case("a single picture", ([noise_image(5, 2)],)),
+    )
+
+
+_MEAN_PICTURE = Exercise(
+    title="find the bug: a mean of pictures",
+    reference=_mean_picture,
+    cases=_mean_cases,
+    mistakes=(
+        Mistake(
+            _mean_by_halves,
+            "The last picture still has a weight of one half, however many came before it. "
+            "All of them should count the same.",
+        ),
+        Mistake(
+            _mean_rounded_at_each_step,
+            "The mean is rounded after each picture, and the errors add up. Round at the end.",
+        ),
+        Mistake(
+            _mean_one_short,
+            "The sum is divided by the wrong number. How many pictures were there?",
+        ),
+        Mistake(
+            _mean_overflow,
+            "The sum does not fit into uint8: 200 + 100 gives 44. Add in floating point.",
+        ),
+    ),
+    hints=(
+        "Feed it one white picture and two black ones, in each order. The mean is 85 every time. "
+        "What does the colleague's function say?",
+        "Adding the third picture, the mean of two should count twice as much as the new one.",
+        "Keep a sum in floating point and a count, and divide once, at the end.",
+    ),
+)
+
+EXERCISES: tuple[Exercise, ...] = (_BLOCK_MEAN, _APPARENT_FREQUENCY, _LR_ERROR, _MEAN_PICTURE)

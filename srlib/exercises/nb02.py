@@ -45,6 +45,8 @@ _CUBIC_WEIGHT = Exercise(
         Case("left of the centre, a = -0.5", (np.linspace(-1.9, 0, 20), -0.5)),
         Case("a = -0.75", (np.linspace(-2, 2, 21), -0.75)),
         Case("far away", (np.array([-7.0, -2.5, 2.5, 3.0]), -0.5)),
+        Case("whole distances, a = -1", (np.arange(-3.0, 4.0), -1.0)),
+        Case("distances of shape (4, 5)", (np.linspace(-2.4, 2.4, 20).reshape(4, 5), -0.6)),
     ),
     mistakes=(
         Mistake(
@@ -89,8 +91,9 @@ _SOURCE_POSITIONS = Exercise(
         Case("enlarging x3", (9, 3)),
         Case("shrinking by 4", (5, 1 / 4)),
         Case("scale 1 changes nothing", (4, 1)),
+        Case("enlarging x1.5", (7, 1.5)),
     ),
-    redraw=lambda random: tuple((int(random.integers(10, 30)), s) for s in (2, 3, 1 / 4, 1)),
+    redraw=lambda random: tuple((int(random.integers(10, 30)), s) for s in (2, 3, 1 / 4, 1, 1.5)),
     mistakes=(
         Mistake(
             lambda out_size, scale: np.arange(out_size) / scale,
@@ -166,8 +169,21 @@ _RESIZE_ROW = Exercise(
         Case("shrinking by 2", (noise_image(1, 12)[0, :, 0].astype(float), 1 / 2)),
         Case("shrinking by 4", (noise_image(1, 24, seed=2)[0, :, 0].astype(float), 1 / 4)),
         Case("a row of one grey level", (np.full(8, 100.0), 1 / 2)),
+        Case("9 pixels by 2: 4.5", (noise_image(1, 9, seed=3)[0, :, 0].astype(float), 1 / 2)),
+        Case("11 pixels by 4: 2.75", (noise_image(1, 11, seed=4)[0, :, 0].astype(float), 1 / 4)),
+        Case("7 pixels by 2.5: 17.5", (noise_image(1, 7, seed=5)[0, :, 0].astype(float), 2.5)),
     ),
     mistakes=(
+        Mistake(
+            lambda row, scale: _resize_row(row, scale)[: int(len(row) * scale)],
+            "The number of output pixels is rounded down. A part of a pixel counts as one: "
+            "ceil(len(row) * scale).",
+        ),
+        Mistake(
+            lambda row, scale: _resize_row(row, scale)[: round(len(row) * scale)],
+            "The number of output pixels is rounded to the nearest. It has to be rounded up: "
+            "ceil(len(row) * scale).",
+        ),
         Mistake(
             lambda row, scale: _resize_row_variant(row, scale, stretch=False),
             "Shrinking without antialiasing: the kernel has to get wider by 1 / scale, "
@@ -209,4 +225,69 @@ _RESIZE_ROW = Exercise(
     ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (_CUBIC_WEIGHT, _SOURCE_POSITIONS, _RESIZE_ROW)
+
+# Find the bug: a row with as many pixels as the kernel is wide
+
+
+def _few_taps(row, scale, *, rounding=np.floor, more=0):
+    stretch = min(scale, 1)
+    reach = 2 / stretch
+    positions = _source_positions(int(np.ceil(len(row) * scale - 1e-9)), scale)
+    first = rounding(positions - reach).astype(int)
+    pixels = first[:, None] + np.arange(int(np.ceil(2 * reach)) + more)
+    weights = _cubic_weight(stretch * (positions[:, None] - pixels), -0.5)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return (weights * row[pixels.clip(0, len(row) - 1)]).sum(axis=1)
+
+
+def _row_cases():
+    def noise(size, seed):
+        return noise_image(1, size, seed)[0, :, 1].astype(float)
+
+    return (
+        Case("a ramp, enlarging x2", (np.arange(10.0), 2)),
+        Case("a ramp, shrinking by 2", (np.arange(16.0), 1 / 2)),
+        Case("noise, enlarging x3", (noise(7, 0), 3)),
+        Case("noise, 13 pixels by 4", (noise(13, 1), 1 / 4)),
+        Case("noise, 9 pixels by 1.5", (noise(9, 2), 1.5)),
+        Case("noise, 15 pixels by 0.4", (noise(15, 3), 0.4)),
+        Case("noise, scale 1", (noise(6, 4), 1)),
+    )
+
+
+_REPAIRED_ROW = Exercise(
+    title="find the bug: a row with a pixel too few",
+    reference=_resize_row,
+    tolerance=1e-9,
+    cases=_row_cases,
+    mistakes=(
+        Mistake(
+            _few_taps,
+            "The last neighbour on the right is still missing. Print the distances of the first "
+            "output pixel: from where to where do they go, and what does the kernel reach?",
+        ),
+        Mistake(
+            lambda row, scale: _few_taps(row, scale, rounding=np.round, more=0),
+            "The window starts at the nearest pixel now, and is too short at half of the places. "
+            "It has to hold every pixel within reach.",
+        ),
+        Mistake(
+            lambda row, scale: _resize_row_variant(row, scale, stretch=False),
+            "Shrinking without antialiasing. Keep the stretch; the bug lies elsewhere.",
+        ),
+    ),
+    hints=(
+        "The ramp fails, the one grey level does not: weights are normalised, but a neighbour is "
+        "missing. Print positions[:, None] - pixels.",
+        "np.floor starts one pixel too early, where the weight is zero, so the window ends one "
+        "pixel too early.",
+        "Start with np.ceil, or take one pixel more: np.arange(int(np.ceil(2 * reach)) + 1).",
+    ),
+)
+
+EXERCISES: tuple[Exercise, ...] = (
+    _CUBIC_WEIGHT,
+    _SOURCE_POSITIONS,
+    _RESIZE_ROW,
+    _REPAIRED_ROW,
+)

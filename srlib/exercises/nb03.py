@@ -39,6 +39,7 @@ def _psnr_cases():
         Case("noise", (noisy, image, 255)),
         Case("noise, as floating point in 0..1", (noisy / 255, image / 255, 1)),
         Case("far apart", (np.zeros((4, 4), np.uint8), np.full((4, 4), 200, np.uint8), 255)),
+        Case("a long row, peak 219", (np.arange(0.0, 219.0), np.arange(1.0, 220.0) * 0.99, 219)),
     )
 
 
@@ -165,10 +166,12 @@ def _protocol_cases():
     nearly = (hr * 0.9 + 10).astype(np.uint8)
     nearly[:4] //= 2  # what lies at the border must not count
     nearly[:, -2:] = 255
+    odd = smooth_image(33, 45, seed=1)
     return (
         Case("bicubic x2", (imresize(imresize(hr, 1 / 2), 2), hr, 2)),
         Case("bicubic x4", (imresize(imresize(hr, 1 / 4), 4), hr, 4)),
         Case("errors at the border", (nearly, hr, 4)),
+        Case("33 x 45 pixels x3", (imresize(imresize(odd, 1 / 3), 3), odd, 3)),
     )
 
 
@@ -227,4 +230,73 @@ _PROTOCOL_PSNR = Exercise(
     ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (_PSNR, _LUMA, _PROTOCOL_PSNR)
+
+# Find the bug: the SSIM of one window
+
+
+def _window_ssim(x, y, *, pixels_less=(0, 0), c1=(0.01 * 255) ** 2, c2=(0.03 * 255) ** 2):
+    """SSIM of one window; `pixels_less` is what is taken off N for variances and covariance."""
+    x, y = np.asarray(x, float), np.asarray(y, float)
+    for_variance, for_covariance = (x.size / (x.size - less) for less in pixels_less)
+    covariance = for_covariance * ((x - x.mean()) * (y - y.mean())).mean()
+    spread = for_variance * (x.var() + y.var())
+    means = (2 * x.mean() * y.mean() + c1) / (x.mean() ** 2 + y.mean() ** 2 + c1)
+    return float(means * (2 * covariance + c2) / (spread + c2))
+
+
+def _window_cases():
+    image, other = (smooth_image(11, 15, seed)[..., 1].astype(float) for seed in (0, 1))
+    noise = noise_image(5, 4)[..., 0].astype(float)
+    return (
+        Case("a window and itself", (image, image.copy())),
+        Case("two different windows", (image, other)),
+        Case("a brighter copy", (image * 0.6, image * 0.6 + 30)),
+        Case("an inverted copy, 5 x 4", (noise, 255 - noise)),
+        Case("3 x 3 pixels", (image[:3, :3].copy(), other[:3, :3].copy())),
+        Case("little contrast", (image * 0.02 + 90, other * 0.02 + 90)),
+    )
+
+
+_WINDOW_SSIM = Exercise(
+    title="find the bug: the SSIM of a window",
+    reference=lambda x, y: _window_ssim(x, y),
+    cases=_window_cases,
+    mistakes=(
+        Mistake(
+            lambda x, y: _window_ssim(x, y, pixels_less=(0, 1)),
+            "A window and itself still give more than 1: the covariance is divided by another "
+            "number than the variances.",
+        ),
+        Mistake(
+            lambda x, y: _window_ssim(x, y, pixels_less=(1, 1)),
+            "Now both are divided by the number of pixels minus one. They agree, but the field "
+            "takes means: divide by the number of pixels.",
+        ),
+        Mistake(
+            lambda x, y: _window_ssim(x, y, pixels_less=(1, 0)),
+            "The variances are divided by the number of pixels minus one, the covariance is not. "
+            "So a window and itself give less than 1.",
+        ),
+        Mistake(
+            lambda x, y: min(1.0, _window_ssim(x, y, pixels_less=(0, 1))),
+            "Cutting off at 1 hides the symptom. Other pairs are still too high.",
+        ),
+        Mistake(
+            lambda x, y: _window_ssim(x, y, c1=0.01 * 255, c2=0.03 * 255),
+            "The two constants are squared: (0.01 * 255) ** 2.",
+        ),
+        Mistake(
+            lambda x, y: _window_ssim(x, y, c1=0, c2=0),
+            "The two constants are missing. They keep the fractions calm where a window is dark "
+            "or has no contrast.",
+        ),
+    ),
+    hints=(
+        "For a window and itself numerator and denominator have to be equal. Print covariance and "
+        "x.var() for x and x.",
+        "np.cov divides by the number of pixels minus one unless told otherwise, x.var() does not.",
+        "((x - x.mean()) * (y - y.mean())).mean(), or np.cov(..., ddof=0)",
+    ),
+)
+
+EXERCISES: tuple[Exercise, ...] = (_PSNR, _LUMA, _PROTOCOL_PSNR, _WINDOW_SSIM)

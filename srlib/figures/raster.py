@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 from matplotlib import pyplot
+from matplotlib.artist import Artist
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -12,10 +13,24 @@ __all__ = ["encode_for_file", "encode_for_screen", "encode_lines", "rasterize"]
 
 
 def rasterize(figure: Figure) -> np.ndarray:
-    """Draw a figure to an image, uint8 (H, W, 3), and close it."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    pyplot.close(figure)
+    """Draw a figure to an image, uint8 (H, W, 3), and close it.
+
+    If parts of it are animated, as after ``axes.plot(..., animated=True)``, the rest is drawn the
+    first time only, and must stay as it is. So a curve that follows a slider takes some
+    milliseconds instead of 60.
+    """
+    if not hasattr(figure, "_srlib_still"):
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()  # without what is animated
+        pyplot.close(figure)
+        moving = sorted(figure.findobj(Artist.get_animated), key=Artist.get_zorder)
+        figure._srlib_still = canvas, canvas.copy_from_bbox(figure.bbox), moving
+    canvas, still, moving = figure._srlib_still
+    if not moving:
+        del figure._srlib_still  # next time everything is drawn again
+    canvas.restore_region(still)
+    for artist in moving:
+        artist.draw(canvas.get_renderer())
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 

@@ -37,8 +37,9 @@ class Explorer(ipywidgets.VBox):
     render : callable
         ``render(image, **values)``, or ``render(**values)`` without `photo`. Gets a copy of the
         photograph, and the controls' values by name. Returns the picture, or picture and
-        caption (str). A picture is uint8 of shape (H, W, 3), or a Matplotlib figure (which
-        takes about 60 ms to draw). All pictures of a photograph must have one size.
+        caption (str). A picture is uint8 of shape (H, W, 3), or a Matplotlib figure. A figure takes
+        about 60 ms to draw; less if it is made once and only what moves in it is drawn again, see
+        `srlib.figures.raster.rasterize`. All pictures of a photograph must have one size.
     photo : PhotoPicker, optional
         Where the image comes from. It is shown above the controls; explorers can share one.
     live : bool
