@@ -101,7 +101,7 @@ test_names = by_profile(
 # something: one around each residual block (inside the box), one around all blocks, and one around
 # the whole network.
 #
-# *Predict:* which of the three skips is worth most in the first minute of training?
+# For now, find the three of them in the picture, and in the table.
 
 # %% tags=["folded"]
 # @title Draw the network
@@ -184,6 +184,12 @@ show(
 )
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# The grey. At mid grey the slope is 0.25, at white it is nearly zero.
+#
+# </details>
+#
 # At black and white the sigmoid **saturates**: a residual moves hardly anything, and the gradient
 # that comes back is as small. For a picture this is mostly a blessing, because white stays white
 # without effort. It has a price: where bicubic gave black and the truth is grey, the residual has
@@ -693,11 +699,17 @@ pd.DataFrame({name: [min(v), np.mean(v), max(v)] for name, v in final.items()},
              index=["worst seed (dB)", "mean (dB)", "best seed (dB)"]).round(1)  # fmt: skip
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# Black, white, and most of what lies between: a sigmoid of something in 0..1 lies between 0.50 and
+# 0.73.
+#
+# </details>
+#
 # The right network passes, and the wrong one does not, though its loss falls as well: a falling
-# loss alone proves little. A sigmoid of something in 0..1 lies between 0.50 and 0.73, and the
-# crop has darker and brighter pixels than that. Other mistakes that this test finds: a learning
-# rate that is far off, weights that the optimiser does not know, LR and HR patches that do not
-# belong together. It does not find mistakes in the validation, or a network that only memorises.
+# loss alone proves little. Other mistakes that this test finds: a learning rate that is far off,
+# weights that the optimiser does not know, LR and HR patches that do not belong together. It does
+# not find mistakes in the validation, or a network that only memorises.
 #
 # Now turn the residual up and down: 0 is bicubic, 1 the network, 2 overshoots. The sigmoid keeps
 # even that in 0..1. (The caption scores the luma without its border, as notebook 03 does; the curve
