@@ -18,7 +18,6 @@ from pathlib import Path
 import torch
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CPU = torch.device("cpu")
@@ -85,26 +84,22 @@ class PretendedGpu(TorchDispatchMode):
         super().__init__()
         self.no_float64 = no_float64
         self.reset()
+        self._capability = torch.cuda.get_device_capability()
         self._synchronized = ctypes.c_ulong.in_dll(ctypes.CDLL(None), "pretended_gpu_waits")
+        # Backward in this thread, too: in another one no line of the project is to be seen.
+        torch.autograd.set_multithreading_enabled(False)
+        torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device="cuda") is seen
+        torch._tensor_str._str = as_text  # torch switches modes off to print
+        register_optimizer_step_pre_hook(self._note_training)
 
     def reset(self):
         """Forget what was counted."""
         self.waits, self.trained_on_cpu = collections.Counter(), collections.Counter()
         torch.cuda.reset_peak_memory_stats()
 
-    def __enter__(self):
-        self._capability = torch.cuda.get_device_capability()
-        # Backward in this thread, too: in another one no line of the project is to be seen.
-        torch.autograd.set_multithreading_enabled(False)
-        torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device="cuda") is seen
-        register_optimizer_step_pre_hook(self._note_training)
-        torch._tensor_str._str = as_text  # torch switches modes off to print
-        return super().__enter__()
-
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
-        leaves = tree_leaves((args, kwargs))
-        tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+        tensors = tensors_in([*args, *kwargs.values()])
         ours = [tensor for tensor in tensors if tensor.is_cuda]
         device = torch.device(kwargs.get("device") or (ours[0].device if ours else CPU))
         if not ours and device.type != "cuda":
@@ -121,10 +116,8 @@ class PretendedGpu(TorchDispatchMode):
         else:
             result = self._compute(func, args, kwargs, device)
         if self.no_float64:
-            for tensor in tree_leaves(result):
-                if isinstance(tensor, torch.Tensor) and tensor.is_cuda:
-                    if tensor.dtype == torch.float64:
-                        raise TypeError(f"this GPU has no float64 ({project_line()})")
+            if any(t.is_cuda and t.dtype == torch.float64 for t in tensors_in([result])):
+                raise TypeError(f"this GPU has no float64 ({project_line()})")
         return result
 
     def _compute(self, func, args, kwargs, device):
@@ -148,7 +141,8 @@ class PretendedGpu(TorchDispatchMode):
             return leaf
 
         generators = [leaf for leaf in (*args, *kwargs.values()) if isinstance(leaf, torch.Generator)]
-        cpu_args, cpu_kwargs = tree_map(to_cpu, (args, kwargs))
+        cpu_args = in_each(to_cpu, args)
+        cpu_kwargs = {name: in_each(to_cpu, value) for name, value in kwargs.items()}
         if "device" in kwargs:
             cpu_kwargs["device"] = CPU
         if cpu_kwargs.get("pin_memory"):
@@ -160,7 +154,7 @@ class PretendedGpu(TorchDispatchMode):
             random = drawing_from(generators[0] if generators else None, device)
         with random:
             result = func(*cpu_args, **cpu_kwargs)
-        return tree_map(to_gpu, result)
+        return in_each(to_gpu, result)
 
     def _note_training(self, optimizer, args, kwargs):
         if not all(weight.is_cuda for group in optimizer.param_groups for weight in group["params"]):
@@ -208,6 +202,24 @@ def project_line() -> str:
             return f"{path.relative_to(REPOSITORY)}:{frame.f_lineno} {line}"
         frame = frame.f_back
     return "?"
+
+
+def tensors_in(values):
+    """List the tensors among values, and in tuples and lists there."""
+    found = []
+    for value in values:
+        if isinstance(value, torch.Tensor):
+            found.append(value)
+        elif isinstance(value, (tuple, list)):
+            found += tensors_in(value)
+    return found
+
+
+def in_each(function, value):
+    """Apply a function to a value, or to each in a tuple or list."""
+    if type(value) in (tuple, list):
+        return type(value)(in_each(function, part) for part in value)
+    return function(value)
 
 
 def check_devices(func, tensors):
