@@ -5,18 +5,18 @@ import os
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import l1_loss
+from steps import run
 
+from srlib import _arguments
 from srlib.__main__ import main
 from srlib.assets import sample_image
 from srlib.evaluation import evaluate, upscale
-from srlib.image import to_float, write_image
+from srlib.image import to_float, to_uint8, write_image
 from srlib.measuring import measure, receptive_field
 from srlib.metrics import psnr, score, ssim
 from srlib.models import create_model, load_pretrained, save_network
 from srlib.onnx_files import export_onnx
 from srlib.resample import KERNELS, imresize
-from srlib.training import TrainConfig, train
 
 LR = sample_image("coffee")[:60, :90]
 WAYS = {
@@ -67,6 +67,17 @@ def test_metrics():
         return torch.stack([*in_range, *score(sr, hr, 2)])
 
     torch.testing.assert_close(all_of(sr.to("cuda"), hr.to("cuda")).cpu(), all_of(sr, hr))
+
+
+def test_a_gpu_without_float64(network, pairs, make_sampler, gpu, monkeypatch):
+    """What needs float64 goes to the CPU there."""
+    monkeypatch.setattr(gpu, "no_float64", True)
+    monkeypatch.setattr(_arguments, "_WITHOUT_FLOAT64", {"cuda"})
+    test_metrics()
+    evaluate(network, pairs, 4, progress=False)
+    to_uint8(imresize(to_float(LR).to("cuda"), 0.5))
+    for optimizer in ("adam", "sgd", "muon"):
+        run(make_sampler(), optimizer=optimizer, mixed_precision="bf16", ema_decay=0.9, steps=2)
 
 
 def test_files_of_networks(network, tmp_path):

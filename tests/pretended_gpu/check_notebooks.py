@@ -21,5 +21,7 @@ def test_a_notebook(script, gpu, tmp_path, monkeypatch):
             line = source[: source.index(cell.source)].count("\n")
             exec(compile("\n" * line + cell.source, script, "exec"), names)
             plt.close("all")
-    import time; open("/tmp/cpu.log","a").write(f"{script.stem} {time.process_time()}\n")
+    import time
+
+    open("/tmp/cpu.log", "a").write(f"{script.stem} {time.process_time()}\n")
     assert not gpu.trained_on_cpu

@@ -140,7 +140,9 @@ class PretendedGpu(TorchDispatchMode):
                 return result
             return leaf
 
-        generators = [leaf for leaf in (*args, *kwargs.values()) if isinstance(leaf, torch.Generator)]
+        generators = [
+            leaf for leaf in (*args, *kwargs.values()) if isinstance(leaf, torch.Generator)
+        ]
         cpu_args = in_each(to_cpu, args)
         cpu_kwargs = {name: in_each(to_cpu, value) for name, value in kwargs.items()}
         if "device" in kwargs:
@@ -157,7 +159,9 @@ class PretendedGpu(TorchDispatchMode):
         return in_each(to_gpu, result)
 
     def _note_training(self, optimizer, args, kwargs):
-        if not all(weight.is_cuda for group in optimizer.param_groups for weight in group["params"]):
+        if not all(
+            weight.is_cuda for group in optimizer.param_groups for weight in group["params"]
+        ):
             self.trained_on_cpu[project_line()] += 1
 
     def _note_waits(self, func, args, kwargs, ours, device):
@@ -172,7 +176,9 @@ class PretendedGpu(TorchDispatchMode):
                 reason = "an index on the CPU"
         elif func in (aten._to_copy.default, aten.copy_.default):
             copying = func is aten.copy_.default
-            source, target = (args[1].device, args[0].device) if copying else (args[0].device, device)
+            source, target = (
+                (args[1].device, args[0].device) if copying else (args[0].device, device)
+            )
             blocking = not (args[2] if len(args) > 2 else kwargs.get("non_blocking"))
             if source.type != target.type and (blocking or target.type == "cpu"):
                 reason = f"a copy from {source.type} to {target.type}"
