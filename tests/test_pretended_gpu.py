@@ -77,6 +77,12 @@ def test_the_library(check):
 
 @pytest.mark.processes
 @pytest.mark.slow
+def test_memory(check):
+    check("check_memory", gpu=RTX_3050)
+
+
+@pytest.mark.processes
+@pytest.mark.slow
 def test_precision_follows_the_capability(python):
     expected = {"6.1": "float32", "7.0": "float16", "7.5": "float16", "8.0": "bfloat16"}
     expected |= {"8.6": "bfloat16", "9.0": "bfloat16", "12.0": "bfloat16"}

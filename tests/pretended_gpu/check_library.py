@@ -1,7 +1,5 @@
 """The rest of the library on a pretended GPU: as on the CPU, and where the network is."""
 
-import os
-
 import numpy as np
 import pytest
 import torch

@@ -13,7 +13,6 @@ SCRIPTS = sorted((Path(__file__).parents[2] / "solutions").glob("[0-9][0-9]_*.py
 def test_a_notebook(script, gpu, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "__main__", "display": lambda *pictures, **options: None}
-    cells, line = [], 0
     source = script.read_text()
     for cell in jupytext.reads(source, fmt="py:percent").cells:
         if cell.cell_type == "code":
@@ -21,7 +20,4 @@ def test_a_notebook(script, gpu, tmp_path, monkeypatch):
             line = source[: source.index(cell.source)].count("\n")
             exec(compile("\n" * line + cell.source, script, "exec"), names)
             plt.close("all")
-    import time
-
-    open("/tmp/cpu.log", "a").write(f"{script.stem} {time.process_time()}\n")
     assert not gpu.trained_on_cpu

@@ -36,6 +36,12 @@ def test_a_step_waits_for_nothing(make_sampler, gpu, optimizer, precision):
     assert not gpu.trained_on_cpu
 
 
+def test_a_row_waits_once(make_sampler, gpu):
+    waits = []
+    run(make_sampler(), on_step=lambda step, model: waits.append(sum(gpu.waits.values())))
+    assert set(np.diff(waits)) == {1}
+
+
 @pytest.mark.parametrize("optimizer", ["adam", "sgd", "muon"])
 def test_it_learns_what_it_learns_on_the_cpu(make_sampler, optimizer, monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)

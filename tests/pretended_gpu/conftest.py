@@ -1,5 +1,7 @@
 """The GPU of `run.py`, which runs these tests, for each of them as new."""
 
+import gc
+
 import device
 import pytest
 import torch
@@ -13,9 +15,10 @@ from srlib.data import PatchSampler, make_pairs
 def gpu():
     (gpu,) = _get_current_dispatch_mode_stack()
     assert isinstance(gpu, device.PretendedGpu)
-    gpu.reset()
-    yield gpu
+    gc.collect()  # an error holds what was in use
     torch.cuda.empty_cache()
+    gpu.reset()
+    return gpu
 
 
 @pytest.fixture(scope="session")

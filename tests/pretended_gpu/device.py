@@ -1,9 +1,9 @@
 """A GPU that is not there: the processor does its work, and what a GPU would not bear is noted.
 
-Its tensors are torch's own, on "cuda:0". The runtime that torch asks for memory is runtime.c, which
-takes the computer's; so sizes, streams, generators, out of memory are torch's own matters, too. No
-kernel can run: while the mode `PretendedGpu` is on, each operation comes here and is computed by the
-processor, in the same memory.
+Its tensors are torch's own, on "cuda:0": runtime.c gives torch the computer's memory for them, as
+much as the GPU would have. So allocation, streams, generators and autograd are torch's. No kernel
+can run: while the mode `PretendedGpu` is on, each operation comes here, and the processor computes
+it in the same memory.
 """
 
 import collections
@@ -11,7 +11,6 @@ import contextlib
 import ctypes
 import functools
 import linecache
-import os
 import sys
 from pathlib import Path
 
@@ -78,11 +77,13 @@ class PretendedGpu(TorchDispatchMode):
         Steps of optimizers whose weights are on the CPU, by line.
     no_float64 : bool
         Like Apple's GPU: TypeError for a float64 tensor.
+    only_memory : bool
+        Results get their memory and no content: for what the processor would take hours for.
     """
 
-    def __init__(self, *, no_float64: bool = False):
+    def __init__(self):
         super().__init__()
-        self.no_float64 = no_float64
+        self.no_float64 = self.only_memory = False
         self.reset()
         self._capability = torch.cuda.get_device_capability()
         self._synchronized = ctypes.c_ulong.in_dll(ctypes.CDLL(None), "pretended_gpu_waits")
@@ -91,6 +92,10 @@ class PretendedGpu(TorchDispatchMode):
         torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device="cuda") is seen
         torch._tensor_str._str = as_text  # torch switches modes off to print
         register_optimizer_step_pre_hook(self._note_training)
+
+    @classmethod
+    def _should_skip_dynamo(cls):
+        return False  # what torch puts around it takes longer than it
 
     def reset(self):
         """Forget what was counted."""
@@ -121,42 +126,48 @@ class PretendedGpu(TorchDispatchMode):
         return result
 
     def _compute(self, func, args, kwargs, device):
-        """Let the processor do it, with the same memory."""
-        original = {}  # by the alias's id
+        """Let the processor do it, in the same memory; or find out the results' sizes only."""
+        if self.only_memory and func is aten._local_scalar_dense.default:
+            return 1
+        if self.only_memory and not func._schema.returns:
+            return None
+        original = {}  # by the stand-in's id
 
-        def to_cpu(leaf):
+        def stand_in(leaf):
             if isinstance(leaf, torch.Tensor) and leaf.is_cuda:
-                alias = on_cpu(leaf)
-                original[id(alias)] = leaf, alias  # both stay alive, so the ids stay theirs
-                return alias
+                other = without_content(leaf) if self.only_memory else on_cpu(leaf)
+                original[id(other)] = leaf, other  # both stay alive, so the ids stay theirs
+                return other
             return None if isinstance(leaf, torch.Generator) else leaf
 
-        def to_gpu(leaf):
+        def placed(leaf):
             if id(leaf) in original:
                 return original[id(leaf)][0]
             if isinstance(leaf, torch.Tensor) and device.type == "cuda":
                 result = torch.empty_like(leaf, device=device)
-                on_cpu(result).copy_(leaf)
+                if not self.only_memory:
+                    on_cpu(result).copy_(leaf)
                 return result
+            if isinstance(leaf, torch.Tensor) and leaf.is_meta:
+                return torch.ones_like(leaf, device=device)
             return leaf
 
-        generators = [
-            leaf for leaf in (*args, *kwargs.values()) if isinstance(leaf, torch.Generator)
-        ]
-        cpu_args = in_each(to_cpu, args)
-        cpu_kwargs = {name: in_each(to_cpu, value) for name, value in kwargs.items()}
-        if "device" in kwargs:
-            cpu_kwargs["device"] = CPU
-        if cpu_kwargs.get("pin_memory"):
-            cpu_kwargs["pin_memory"] = False
+        given = (*args, *kwargs.values())
+        generators = [value for value in given if isinstance(value, torch.Generator)]
+        args = in_each(stand_in, args)
         if self._rounds_to_tf32(func):
-            cpu_args = [as_tf32(arg) if isinstance(arg, torch.Tensor) else arg for arg in cpu_args]
+            args = in_each(as_tf32, args)
+        kwargs = {name: in_each(stand_in, value) for name, value in kwargs.items()}
+        if "device" in kwargs:
+            kwargs["device"] = torch.device("meta" if self.only_memory else "cpu")
+        if kwargs.get("pin_memory"):
+            kwargs["pin_memory"] = False
         random = contextlib.nullcontext()
         if torch.Tag.nondeterministic_seeded in func.tags:
             random = drawing_from(generators[0] if generators else None, device)
         with random:
-            result = func(*cpu_args, **cpu_kwargs)
-        return in_each(to_gpu, result)
+            result = func(*args, **kwargs)
+        return in_each(placed, result)
 
     def _note_training(self, optimizer, args, kwargs):
         if not all(
@@ -264,6 +275,12 @@ def on_cpu(tensor):
     return alias.set_(storage, tensor.storage_offset(), tensor.size(), tensor.stride())
 
 
+def without_content(tensor):
+    """Return a tensor that has all but memory."""
+    size, stride = tensor.size(), tensor.stride()
+    return torch.empty_strided(size, stride, dtype=tensor.dtype, device="meta")
+
+
 def as_text(tensor, *, tensor_contents=None, to_text=torch._tensor_str._str):
     """Do as torch's own, with the processor."""
     return to_text(tensor.detach().cpu(), tensor_contents=tensor_contents)
@@ -278,7 +295,7 @@ def is_view(func):
 
 def as_tf32(tensor):
     """Round to the 10 bits of TF32, half up."""
-    if tensor.dtype != torch.float32 or tensor.ndim < 2:
+    if not isinstance(tensor, torch.Tensor) or tensor.dtype != torch.float32 or tensor.is_meta:
         return tensor
     bits = tensor.view(torch.int32)
     return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)

@@ -63,6 +63,8 @@ def _headers():
 def _run(arguments):
     from device import PretendedGpu
 
+    for name in ("LD_PRELOAD", "LD_LIBRARY_PATH"):
+        os.environ.pop(name, None)  # other programs have no GPU: the mode is not on in them
     with PretendedGpu():
         if arguments[0] == "-m":
             sys.argv = arguments[1:]
