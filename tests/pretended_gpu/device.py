@@ -109,7 +109,8 @@ class PretendedGpu(TorchDispatchMode):
         device = torch.device(kwargs.get("device") or (ours[0].device if ours else CPU))
         if not ours and device.type != "cuda":
             return func(*args, **kwargs)
-        if torch.is_inference_mode_enabled():  # compound operations come whole
+        if torch.is_inference_mode_enabled() or any(t.is_inference() for t in tensors):
+            # compound operations come whole
             with self:
                 result = func.decompose(*args, **kwargs)
             if result is not NotImplemented:
@@ -201,11 +202,11 @@ class PretendedGpu(TorchDispatchMode):
         return self._synchronized.value
 
     def _rounds_to_tf32(self, func):
-        if self._capability < (8, 0):
-            return False
-        return (func in CONVOLUTIONS and torch._C._get_cudnn_allow_tf32()) or (
-            func in PRODUCTS and torch._C._get_cublas_allow_tf32()
-        )
+        if func in CONVOLUTIONS:
+            allowed = torch._C._get_cudnn_enabled() and torch._C._get_cudnn_allow_tf32()
+        else:
+            allowed = func in PRODUCTS and torch._C._get_cublas_allow_tf32()
+        return allowed and self._capability >= (8, 0)
 
 
 def project_line() -> str:
