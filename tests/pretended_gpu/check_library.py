@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from steps import run
+from pretended_gpu.steps import run
 
 from srlib import _arguments
 from srlib.__main__ import main

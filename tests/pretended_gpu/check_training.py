@@ -1,16 +1,14 @@
 """Training on a pretended GPU: on the device, without waiting for it, as on the CPU."""
 
 import itertools
-import os
 
 import numpy as np
 import pytest
 import torch
-from steps import run, waits_between_rows
+from pretended_gpu.steps import run, waits_between_rows
 
 from srlib.training import _precision
 
-CAPABILITY = float(os.environ["PRETENDED_GPU_CAPABILITY"])
 EVERY_WAY = list(itertools.product(("adam", "sgd", "muon"), ("no", "bf16", "fp16", "auto")))
 
 
@@ -24,7 +22,8 @@ def test_the_sampler_draws_what_it_draws_on_the_cpu(make_sampler, gpu):
 
 
 def test_auto_precision_is_what_the_gpu_has():
-    expected = torch.bfloat16 if CAPABILITY >= 8 else torch.float16
+    has_bfloat16 = torch.cuda.get_device_capability() >= (8, 0)
+    expected = torch.bfloat16 if has_bfloat16 else torch.float16
     assert _precision("auto", torch.device("cuda")) == expected
 
 

@@ -2,9 +2,9 @@
 
 import gc
 
-import device
 import pytest
 import torch
+from pretended_gpu.device import PretendedGpu
 from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
 from srlib.assets import sample_image
@@ -14,7 +14,7 @@ from srlib.data import PatchSampler, make_pairs
 @pytest.fixture(autouse=True)
 def gpu():
     (gpu,) = _get_current_dispatch_mode_stack()
-    assert isinstance(gpu, device.PretendedGpu)
+    assert isinstance(gpu, PretendedGpu)
     gc.collect()  # an error holds what was in use
     torch.cuda.empty_cache()
     gpu.reset()

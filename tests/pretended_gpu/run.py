@@ -61,7 +61,7 @@ def _headers():
 
 
 def _run(arguments):
-    from device import PretendedGpu
+    from pretended_gpu.device import PretendedGpu
 
     for name in ("LD_PRELOAD", "LD_LIBRARY_PATH"):
         os.environ.pop(name, None)  # other programs have no GPU: the mode is not on in them
@@ -76,7 +76,7 @@ def _run(arguments):
 
 if __name__ == "__main__":
     if "PRETENDED_GPU" in os.environ:
-        sys.path.insert(1, os.getcwd())
+        sys.path[0:1] = [str(HERE.parent), os.getcwd()]
         _run(sys.argv[1:])
     elif reason := missing():
         sys.exit(f"The pretended GPU {reason}.")
