@@ -6,10 +6,12 @@ from numbers import Integral
 import numpy as np
 import torch
 
-__all__ = ["check_count", "check_input", "check_odd", "check_range", "check_scale", "to_double"]
+__all__ = ["check_count", "check_input", "check_odd", "check_range", "check_scale", "to_float64"]
 
 # The data_range of integers lies above the first number and is at most the second.
 _RANGES = {"uint8": (1, 255), "uint16": (255, 65535)}
+
+_WITHOUT_FLOAT64 = {"mps"}  # Apple's GPU
 
 
 def check_count(name: str, value: int, least: int = 1) -> None:
@@ -54,7 +56,7 @@ def check_range(data_range: float, **pictures: np.ndarray | torch.Tensor) -> Non
     found = {}
     for name, picture in pictures.items():
         tensor = isinstance(picture, torch.Tensor)
-        wide = to_double(picture.detach()) if tensor else np.asarray(picture, np.float64)
+        wide = to_float64(picture.detach()) if tensor else np.asarray(picture, np.float64)
         kind = str(picture.dtype).removeprefix("torch.")
         low, mean, high = (float(f()) for f in (wide.min, wide.mean, wide.max))
         above, most = _RANGES.get(kind, (0, math.inf))
@@ -74,6 +76,6 @@ def check_range(data_range: float, **pictures: np.ndarray | torch.Tensor) -> Non
                 raise ValueError(f"{values}, which is 0..1 (if it is so dark, give it as uint8)")
 
 
-def to_double(tensor: torch.Tensor) -> torch.Tensor:
-    """Convert to float64; from Apple's GPU, which has none, on the CPU."""
-    return (tensor.cpu() if tensor.device.type == "mps" else tensor).double()
+def to_float64(tensor: torch.Tensor) -> torch.Tensor:
+    """Convert a tensor, on the CPU if its device has no float64."""
+    return (tensor.cpu() if tensor.device.type in _WITHOUT_FLOAT64 else tensor).double()

@@ -224,7 +224,8 @@ class BicubicUpsample(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, C, H, W) -> (N, C, scale * H, scale * W)."""
-        if torch.is_autocast_enabled(x.device.type):  # bfloat16 would cost a grey level
+        # bfloat16 would cost a grey level. "meta", for counting, has no autocast, and is not asked.
+        if x.device.type != "meta" and torch.is_autocast_enabled(x.device.type):
             with torch.autocast(x.device.type, enabled=False):
                 return self(x)
         channels = x.reshape(-1, 1, *x.shape[-2:])  # (N * C, 1, H, W)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from srlib._arguments import check_range, to_double
+from srlib._arguments import check_range, to_float64
 from srlib.image import rgb_to_y
 
 __all__ = ["EvalProtocol", "psnr", "score", "ssim"]
@@ -33,8 +33,8 @@ def psnr(prediction, target, *, data_range: float):
     Returns
     -------
     float or Tensor
-        In dB; infinite for equal images. For tensors float64 of shape (N,), on their device (from
-        Apple's GPU, which has no float64, on the CPU).
+        In dB; infinite for equal images. For tensors float64 of shape (N,), on their device; on
+        the CPU for tensors on Apple's GPU, which has no float64.
 
     Raises
     ------
@@ -70,8 +70,7 @@ def ssim(prediction, target, *, data_range: float):
     Returns
     -------
     float or Tensor
-        At most 1, for equal images. For tensors float64 of shape (N,), on their device (from
-        Apple's GPU, which has no float64, on the CPU).
+        At most 1, for equal images. For tensors as `psnr`.
 
     References
     ----------
@@ -187,7 +186,7 @@ def _in_levels(image, name):
     if isinstance(image, torch.Tensor):
         if not image.is_floating_point():
             raise ValueError(f"{name} must be a floating-point tensor in 0..1, got {image.dtype}")
-        tensor = to_double(image) * 255
+        tensor = to_float64(image) * 255
     else:
         if name == "hr" and image.dtype != np.uint8:
             raise ValueError(f"hr must be uint8 in 0..255, got {image.dtype}")
@@ -230,7 +229,7 @@ def _as_batches(prediction, target, data_range):
     if batched:
         if prediction.ndim != 4:
             raise ValueError(f"tensors must be (N, C, H, W), got {tuple(prediction.shape)}")
-        return to_double(prediction), to_double(target), True
+        return to_float64(prediction), to_float64(target), True
     pair = []
     for image in (prediction, target):
         tensor = torch.from_numpy(np.array(image, dtype=np.float64))

@@ -281,9 +281,9 @@ def _resize_tensor(image, scale, kernel, antialias, border):
         raise ValueError(f"a tensor must have shape (N, C, H, W), got {tuple(image.shape)}")
     for dim in (-2, -1):  # rows, then columns
         taps = _taps(image.shape[dim], float(scale), _kernel(kernel), antialias, border)
-        indices, weights = (torch.from_numpy(a) for a in taps)
-        # First the type, then the device: Apple's GPU has no float64.
-        indices, weights = indices.to(image.device), weights.to(image.dtype).to(image.device)
+        indices, weights = map(torch.from_numpy, taps)
+        weights = weights.to(image.dtype)  # here: Apple's GPU has no float64
+        indices, weights = indices.to(image.device), weights.to(image.device)
         shape = (-1, 1) if dim == -2 else (-1,)
         image = sum(
             image.index_select(dim, indices[:, k]) * weights[:, k].view(shape)

@@ -17,7 +17,10 @@ DEVICE = "cuda"
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-    pytest.mark.filterwarnings("ignore"),  # of the compiler: they say nothing about this code
+    # The compiler's say nothing about this code, except that it was left as it is.
+    pytest.mark.filterwarnings(
+        "ignore", "error:training goes on uncompiled", "error:.*not support bfloat16 compilation"
+    ),
 ]
 COMPILED = [mode for mode in ("default", "reduce-overhead") if shutil.which("g++")]
 
@@ -46,6 +49,8 @@ def test_the_first_steps_are_those_of_the_cpu(pairs, monkeypatch):
 @pytest.mark.parametrize("precision", ["no", "bf16", "fp16"])
 @pytest.mark.parametrize("optimizer", ["adam", "muon"])
 def test_every_way_of_hurrying_learns_the_same(pairs, optimizer, precision, compiled):
+    if compiled != "no" and precision == "bf16" and torch.cuda.get_device_capability() < (8, 0):
+        pytest.skip("not run: below capability 8.0 torch compiles no bfloat16")
     _, plain = run(pairs, config={"optimizer": optimizer})
     config = {"mixed_precision": precision, "channels_last": True, "compile": compiled}
     config["optimizer"] = optimizer

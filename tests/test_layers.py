@@ -289,3 +289,8 @@ def test_an_unknown_activation_is_named():
 def test_an_unknown_init_is_named():
     with pytest.raises(ValueError, match="init must be 'bilinear', 'icnr' or.*got 'zeros'"):
         DeconvBlock(3, 3, 2, init="zeros")
+
+
+def test_a_network_can_be_counted_without_memory():
+    layer = BicubicUpsample(2).to("meta")
+    assert layer(torch.empty(1, 3, 4, 5, device="meta")).shape == (1, 3, 8, 10)

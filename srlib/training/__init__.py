@@ -184,9 +184,9 @@ def train(
             # validate and log
             validated = done >= 1 or _due(step, config.validate_every)
             if validated or _due(step, config.log_every):
-                state.check()
+                means = state.check(meter.means())
                 row = {"step": step, "seconds": seconds, "learning_rate": learning_rate}
-                row |= meter.read(seconds)
+                row |= meter.read(seconds, means)
                 row["validation_db"] = math.nan
                 if validated and validate is not None and rank == 0:
                     row["validation_db"] = float(validate(best))

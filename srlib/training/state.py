@@ -61,10 +61,13 @@ class Meter:
         """Add the numbers of a step, without waiting for the GPU."""
         self._values.append(torch.stack([loss, squared_error, norm]))
 
-    def read(self, seconds: float) -> dict[str, float]:
-        """Return the means since the last call; `seconds` is the time now."""
-        mean = self._accelerator.reduce(torch.stack(self._values).mean(dim=0), "mean")
-        loss, squared_error, norm = mean.tolist()
+    def means(self) -> torch.Tensor:
+        """Return the means since the last `read`, (3,), where the numbers of a step are."""
+        return self._accelerator.reduce(torch.stack(self._values).mean(dim=0), "mean")
+
+    def read(self, seconds: float, means: list[float]) -> dict[str, float]:
+        """Return a row of `means`, as numbers, and begin anew; `seconds` is the time now."""
+        loss, squared_error, norm = means
         rate = self._patches * len(self._values) / max(seconds - self._seconds, 1e-9)
         self._seconds, self._values = seconds, []
         return {
@@ -138,20 +141,25 @@ class TrainingState:
         if not self._late:
             self.check()
 
-    def check(self) -> None:
-        """If the last step was not finite, restore the last good weights: FloatingPointError."""
+    def check(self, also: torch.Tensor | None = None) -> list[float]:
+        """If the last step was not finite, restore the last good weights: FloatingPointError.
+
+        Return what is in a tensor `also`, (N,), read at the same time: to read is to wait.
+        """
         if self._unchecked is None:
-            return
+            return [] if also is None else also.tolist()
         step, learning_rate, loss, norm = self._unchecked
         self._unchecked = None
         loss = self._accelerator.reduce(loss, "mean")
-        loss, norm = torch.stack([loss, norm.to(loss)]).tolist()  # one wait
+        numbers = torch.stack([loss, norm.to(loss)])
+        numbers = numbers if also is None else torch.cat([numbers, also.to(loss)])
+        loss, norm, *others = numbers.tolist()
         # In float16 the scaler first lowers its scale; below 1 the gradient itself is at fault.
         if math.isfinite(loss) and (
             math.isfinite(norm) or (self._may_overflow and self._parts["scaler"].get_scale() >= 1)
         ):
             self._keep()
-            return
+            return others
         if self._good is not None:
             self._parts["model"].load_state_dict(self._good)
         raise FloatingPointError(
@@ -161,9 +169,13 @@ class TrainingState:
         )
 
     def _keep(self):
-        if self._late:
-            weights = self._parts["model"].state_dict()
+        if not self._late:
+            return
+        weights = self._parts["model"].state_dict()
+        if self._good is None:
             self._good = {name: value.detach().clone() for name, value in weights.items()}
+        else:  # in one go: a kernel for each would take as long as the step, where all are logged
+            torch._foreach_copy_(list(self._good.values()), list(weights.values()))
 
 
 class StopRequest:

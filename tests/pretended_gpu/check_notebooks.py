@@ -1,0 +1,23 @@
+"""Every notebook on a pretended GPU, at the sizes of the profile "ci"."""
+
+from pathlib import Path
+
+import jupytext
+import matplotlib.pyplot as plt
+import pytest
+
+SCRIPTS = sorted((Path(__file__).parents[2] / "solutions").glob("[0-9][0-9]_*.py"))
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
+def test_a_notebook(script, gpu, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "__main__", "display": lambda *pictures, **options: None}
+    source = script.read_text()
+    for cell in jupytext.reads(source, fmt="py:percent").cells:
+        if cell.cell_type == "code":
+            # On the lines of the script, so that what is found there is told by them.
+            line = source[: source.index(cell.source)].count("\n")
+            exec(compile("\n" * line + cell.source, script, "exec"), names)
+            plt.close("all")
+    assert not gpu.trained_on_cpu
