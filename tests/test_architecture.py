@@ -145,6 +145,7 @@ def test_what_is_imported_is_declared(pattern, extras):
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     optional = project["optional-dependencies"]
     own = {path.stem for folder in ("tools", "tests") for path in REPOSITORY.glob(f"{folder}/*.py")}
+    own |= {path.parent.name for path in REPOSITORY.glob("tests/*/*.py")}
     own |= {"srlib", "big_picture", "random_patches"}  # the last two: notebooks write them
     distributions = packages_distributions()  # looks at every installed file
     for path in REPOSITORY.glob(pattern):

@@ -217,6 +217,9 @@ lesson = 2
 compare_trainings(
     "99_b", crops
 )
+
+# %%
+what_comes_after = "it"
 """
 
 

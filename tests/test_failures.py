@@ -12,7 +12,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from srlib import __main__, data
-from srlib._arguments import to_double
+from srlib._arguments import to_float64
 from srlib.assets import sample_image
 from srlib.data import PatchSampler, make_pairs
 from srlib.environment import gpu_failure_is_said, memory_is_said
@@ -148,8 +148,8 @@ def test_from_apple_s_gpu_doubles_are_made_on_the_processor():
         raise TypeError("Cannot convert a MPS Tensor to float64 dtype")
 
     there = SimpleNamespace(device=torch.device("mps"), cpu=lambda: torch.ones(2), double=double)
-    assert to_double(there).dtype == torch.float64
-    assert to_double(torch.ones(2, device="meta")).device.type == "meta"  # else where it was
+    assert to_float64(there).dtype == torch.float64
+    assert to_float64(torch.ones(2, device="meta")).device.type == "meta"  # else where it was
 
 
 class NoDoubles(TorchDispatchMode):

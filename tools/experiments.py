@@ -74,7 +74,7 @@ def difference(name: str, before: str, after: str) -> str:
 
 
 def without_drawing(path: Path) -> nbformat.NotebookNode:
-    """Read a notebook without the folded cells that neither import nor decide an experiment."""
+    """Read a notebook up to its last experiment, without folded cells that only draw."""
     notebook = nbformat.read(path, as_version=4)
 
     def needed(cell):
@@ -84,7 +84,9 @@ def without_drawing(path: Path) -> nbformat.NotebookNode:
         body = ast.parse(cell.source).body
         return all(isinstance(node, ast.Import | ast.ImportFrom) for node in body)
 
-    notebook.cells = [c for c in notebook.cells if c.cell_type == "code" and needed(c)]
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and needed(cell)]
+    last = max(n for n, cell in enumerate(cells) if "compare_trainings(" in cell.source)
+    notebook.cells = cells[: last + 1]
     return notebook
 
 
