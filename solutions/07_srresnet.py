@@ -460,7 +460,14 @@ enlargement = {
     "as shipped": 64 * 32 * 16 + 16 * 9 * 16 * 3,
 }
 for name, part in enlargement.items():
-    print(f"{name}: enlargement and tail are {100 * part / by_hand[name]:.0f} % of the cost")
+    weights_there = sum(p.numel() for p in variants[name].upsample.parameters())
+    of_weights = 100 * weights_there / costs.loc[name, "parameters"]
+    of_cost = 100 * part / by_hand[name]
+    print(
+        f"{name}: enlargement {of_weights:.0f} % of the weights; with tail {of_cost:.0f} % of cost"
+    )
+twice = count_macs_per_lr_pixel(32, 8, 4, "deconv") / by_hand["as shipped"]
+print(f"as shipped, but in two steps that keep 32 channels: {twice:.2f} times the cost")
 bicubic_macs = costs.loc["as shipped", "by torch's counter"] - costs.loc["as shipped", "by hooks"]
 print(f"fixed bicubic layer, only in torch's count: {bicubic_macs:.0f} for each LR pixel")
 for name in enlargement:
@@ -470,8 +477,9 @@ for name in enlargement:
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# No. In SrResNet() most of the cost lies behind the blocks, in layers with a small part of the
-# weights, because they work on pixels that are four and sixteen times as many.
+# Not quite. The enlargement has a small part of the weights and more than twice that part of the
+# cost, because its weights work on pixels that are four times as many, and the tail's on sixteen
+# times as many.
 #
 # </details>
 #
@@ -529,7 +537,8 @@ print({name: widest(layers) for name, layers in chains.items()})
 # gradient with respect to the input. Where it is not exactly zero, the pixel is seen. The image
 # skip is off (it sees 4x4 pixels in the middle), and double precision keeps the faint rim from
 # vanishing. Four neighbouring output pixels are tried, along the diagonal. The shipped network gets
-# its own trained weights; the others, and a twin of it, have random ones.
+# its own trained weights and a photograph; the others, and a twin of it, have random weights and
+# see noise.
 
 
 # %%
@@ -559,7 +568,9 @@ blind["SrResNet(), random"] = SrResNet(4, **options)
 blind["two-stage, random"] = TwoStageSrResNet(4, **options)
 pixels = range(160, 164)
 fur = imresize(modcrop(sample_image("chelsea"), 4), 1 / 4)[:80, :80]
-gradients = {name: input_gradients(model, pixels, fur) for name, model in blind.items()}
+noise = np.random.default_rng(1).integers(0, 256, (80, 80, 3), dtype=np.uint8)
+inputs = {name: fur if "trained" in name else noise for name in blind}
+gradients = {name: input_gradients(model, pixels, inputs[name]) for name, model in blind.items()}
 
 # %% tags=["folded"]
 # @title The fields as a table
@@ -595,7 +606,7 @@ show(
     figure,
     "Four maps of the input gradient of one output pixel, with the square that the formula "
     "gives. The gradient is brightest in the middle and falls by many powers of ten to the rim. "
-    "The trained network's is wider and uneven: it follows the picture.",
+    "The trained network's is wider than its random twin's.",
 )
 
 # %% [markdown]
@@ -603,9 +614,8 @@ show(
 #
 # The formula and the gradient agree to the pixel; white pixels have a gradient of exactly 0. But
 # mind the scale, which is in powers of ten: most of the gradient comes from the middle. This is the
-# **effective receptive field** of Luo et al. (2016). The last row of the table is its side.
-# Training widens it: the shipped network looks further than its random twin, and along the hairs of
-# the fur.
+# **effective receptive field** of Luo et al. (2016). The last column of the table is its side.
+# Training widens it: the shipped network looks nearly twice as far as its random twin.
 #
 # </details>
 #
@@ -753,8 +763,8 @@ show(
 # %% [markdown]
 # ### Exercise 07.4: find the bug
 #
-# Somebody writes step 4 for any kernel and scale. The sizes fit, a training with it falls, and its
-# score stays decibels below that of the network above.
+# Somebody writes step 4 for any kernel and scale. The sizes fit and nothing fails, but whatever it
+# enlarges does not lie where it should.
 #
 # ```python
 # def enlarge_any(x, weight, scale):
