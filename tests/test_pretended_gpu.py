@@ -8,16 +8,16 @@ import pytest
 from pretended_gpu import run as pretended_gpu
 
 HERE = Path(pretended_gpu.__file__).parent
-# Capability and GiB of some GPUs: Colab's T4, the smallest of laptops' RTX 30, data centres'.
-T4, RTX_3050, A100 = (7.5, 15), (8.6, 4), (8.0, 40)
+# Capability and GiB of some GPUs: Colab's T4, two of laptops, one of data centres.
+T4, RTX_3050, RTX_4060, A100 = (7.5, 15), (8.6, 4), (8.9, 8), (8.0, 40)
 
 PRECISIONS = """
 import os, torch
-from srlib.training import _precision
+from srlib.training.config import precision_type
 for capability in {capabilities}:
     if os.fork() == 0:  # torch asks a GPU only once
         os.environ["PRETENDED_GPU_CAPABILITY"] = capability
-        print(capability, _precision("auto", torch.device("cuda")), flush=True)
+        print(capability, precision_type("auto", torch.device("cuda")), flush=True)
         os._exit(0)
     os.wait()
 """
@@ -65,8 +65,9 @@ def test_every_kind_of_fault_is_found(check, gpu):
 
 @pytest.mark.processes
 @pytest.mark.slow
-def test_training(check):
-    check("check_training")
+@pytest.mark.parametrize("gpu", [T4, A100], ids=str)
+def test_training(check, gpu):
+    check("check_training", gpu=gpu)
 
 
 @pytest.mark.processes
@@ -77,8 +78,9 @@ def test_the_library(check):
 
 @pytest.mark.processes
 @pytest.mark.slow
-def test_memory(check):
-    check("check_memory", gpu=RTX_3050)
+@pytest.mark.parametrize("gpu", [RTX_3050, RTX_4060, T4], ids=str)
+def test_memory(check, gpu):
+    check("check_memory", gpu=gpu)
 
 
 @pytest.mark.processes

@@ -7,7 +7,7 @@ import pytest
 import torch
 from pretended_gpu.steps import run, waits_between_rows
 
-from srlib.training import _precision
+from srlib.training.config import precision_type
 
 EVERY_WAY = list(itertools.product(("adam", "sgd", "muon"), ("no", "bf16", "fp16", "auto")))
 
@@ -24,7 +24,7 @@ def test_the_sampler_draws_what_it_draws_on_the_cpu(make_sampler, gpu):
 def test_auto_precision_is_what_the_gpu_has():
     has_bfloat16 = torch.cuda.get_device_capability() >= (8, 0)
     expected = torch.bfloat16 if has_bfloat16 else torch.float16
-    assert _precision("auto", torch.device("cuda")) == expected
+    assert precision_type("auto", torch.device("cuda")) == expected
 
 
 @pytest.mark.parametrize(("optimizer", "precision"), EVERY_WAY)
