@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import json
 import os
 import re
 import shutil
