@@ -70,7 +70,8 @@ def test_every_twin_is_another_case_of_the_same_kind(task):
     again = [twin.arguments for twin in task.twins(1)]
     fixed = [argument for arguments in again for argument in arguments if not callable(argument)]
     before = [a for twin in twins for a in twin.arguments if not callable(a)]
-    plain = [pair for pair in zip(fixed, before, strict=True) if not isinstance(pair[0], list)]
+    pairs = zip(fixed, before, strict=True)  # two optimizers are never equal
+    plain = [pair for pair in pairs if not isinstance(pair[0], list | torch.optim.Optimizer)]
     assert all(not difference(new, old, tolerance=0) for new, old in plain)
 
 
@@ -151,16 +152,21 @@ for script in sorted((ROOT / "solutions").glob("[0-9][0-9]_*.py")):
 BLOCK = '''def residual_block(x, first, second):
     """Mine."""
     return x + second(F.relu(first(x)))'''
-SKIP = '''def skip_over_blocks(x, blocks, last):
-    """Mine."""
-    features = x
-    for block in blocks:
-        features = block(features)
-    return x + last(features)'''
+TRUNK = """class Trunk(nn.Module):
+    def __init__(self, channels, num_blocks):
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(channels) for _ in range(num_blocks))
+        self.last = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x):
+        features = x
+        for block in self.blocks:
+            features = block(features)
+        return x + self.last(features)"""
 IMAGE = '''def add_to_bicubic(lr, residual, scale):
     """Mine."""
     return imresize(lr, scale) + residual'''
-RIGHT = (BLOCK, SKIP, IMAGE)
+RIGHT = (BLOCK, TRUNK, IMAGE)
 WRONG_BLOCK = BLOCK.replace("x + second", "second")
 STOLEN = "from srlib.exercises.nb05 import _residual_block as residual_block"
 FORGED = f"""import srlib.exercises.comparison, srlib.exercises.safe_call, sys
@@ -171,18 +177,19 @@ for module in list(sys.modules.values()):
             setattr(module, name, lambda *arguments, **options: "")
 {WRONG_BLOCK}"""
 HANDED_BACK = 'residual_block = check("05.1", lambda x, first, second: x)'
-HANG = "def {}:\n    while True:\n        pass".format("skip_over_blocks(x, blocks, last)")
-HANG_BARE = """def skip_over_blocks(x, blocks, last):
-    while True:
-        try:
-            while True:
-                pass
-        except:
-            pass"""
-HUNGRY = """def skip_over_blocks(x, blocks, last):
-    hoard = []
-    while True:
-        hoard.append(torch.ones(1000, 1000))"""
+HANG = TRUNK.replace("features = x", "while True:\n            pass")
+HANG_BARE = """class Trunk(nn.Module):
+    def __init__(self, channels, num_blocks):
+        while True:
+            try:
+                while True:
+                    pass
+            except:
+                pass"""
+HUNGRY = TRUNK.replace(
+    "features = x",
+    "hoard = []\n        while True:\n            hoard.append(torch.ones(1000, 1000))",
+)
 ORPHAN = """import subprocess, sys
 command = "import os, time; os.fork() and os._exit(0); os.setsid(); time.sleep(600)"
 subprocess.Popen([sys.executable, "-c", command], start_new_session=True)
@@ -190,13 +197,15 @@ subprocess.Popen([sys.executable, "-c", command], start_new_session=True)
 
 
 def hard_coded() -> str:
-    """Write the results of the visible cases of 05.1 into a function."""
-    task = exercises.get_exercise("05.1")
-    results = {tuple(c.arguments[0].shape): task.reference(*c.arguments) for c in task.cases()}
-    listed = {shape: result.tolist() for shape, result in results.items()}
-    return f"RESULTS = {listed}\n\ndef residual_block(x, first, second):\n" + (
-        "    return torch.tensor(RESULTS[tuple(x.shape)])"
-    )
+    """Write a function that is right for the visible cases of 05.1 alone."""
+    known = [
+        case.arguments[0].flatten()[0].item() for case in exercises.get_exercise("05.1").cases()
+    ]
+    return f"""KNOWN = {known}
+
+def residual_block(x, first, second):
+    shown = any(abs(x.flatten()[0].item() - value) < 1e-6 for value in KNOWN)
+    return x + second(F.relu(first(x))) if shown else 2 * x"""
 
 
 def by_id(notebook, grade_id):
@@ -204,10 +213,10 @@ def by_id(notebook, grade_id):
     return notebook.cells[ids.index(grade_id)]
 
 
-def fill(release, block=None, skip=None, image=None):
+def fill(release, block=None, trunk=None, image=None):
     """Write solutions into a copy of the release version."""
     notebook = copy.deepcopy(release)
-    for number, source in enumerate((block, skip, image), start=1):
+    for number, source in enumerate((block, trunk, image), start=1):
         if source is not None:
             by_id(notebook, f"solution-05-{number}").source = source
     return notebook
@@ -262,7 +271,7 @@ def make_class(release) -> dict[str, tuple]:
         "wrong": (
             filled(
                 WRONG_BLOCK,
-                SKIP.replace("x + last", "last"),
+                TRUNK.replace("x + self.last", "self.last"),
                 IMAGE.replace("+ residual", "- residual"),
             ),
             (0, 0, 0),
@@ -270,38 +279,38 @@ def make_class(release) -> dict[str, tuple]:
         ),
         "blank": (filled(), (0, 0, 0), ""),
         "partly": (
-            filled(BLOCK, SKIP.replace("x + last(features)", "x + features")),
+            filled(BLOCK, TRUNK.replace("x + self.last(features)", "x + features")),
             (3, 0, 0),
             "",
         ),
         "Zoë Müller 12": (filled(BLOCK, None, IMAGE), (3, 0, 3), ""),
         "no_checks": (
-            without_checks(filled(BLOCK, SKIP)),
+            without_checks(filled(BLOCK, TRUNK)),
             (3, 3, 0),
             "05.1 check cell was deleted; the original was used",
         ),
         "edited_test": (
-            with_edited_test(filled(None, SKIP)),
+            with_edited_test(filled(None, TRUNK)),
             (0, 3, 0),
             "05.1 check cell was edited; the original was used",
         ),
         "own_check": (with_cell(filled(f"{check_cell}\n{WRONG_BLOCK}"), check_cell), (0, 0, 0), ""),
-        "forged": (filled(FORGED, SKIP), (0, 3, 0), "05.1 reaches for the grading"),
-        "stolen": (filled(STOLEN, SKIP), (0, 3, 0), "05.1 reaches for the grading"),
-        "handed_back": (filled(HANDED_BACK, SKIP), (0, 3, 0), ""),
-        "hard_coded": (filled(hard_coded(), SKIP), (0, 3, 0), ""),
+        "forged": (filled(FORGED, TRUNK), (0, 3, 0), "05.1 reaches for the grading"),
+        "stolen": (filled(STOLEN, TRUNK), (0, 3, 0), "05.1 reaches for the grading"),
+        "handed_back": (filled(HANDED_BACK, TRUNK), (0, 3, 0), ""),
+        "hard_coded": (filled(hard_coded(), TRUNK), (0, 3, 0), ""),
         "hang_top": (
-            filled(f"{BLOCK}\nwhile True:\n    pass", SKIP),
+            filled(f"{BLOCK}\nwhile True:\n    pass", TRUNK),
             (0, 3, 0),
             "05.1 ran out of time",
         ),
         "hang": (filled(BLOCK, HANG, IMAGE), (3, 0, 3), f"05.2 ran out of time ({SECONDS} s)"),
         "hang_bare": (filled(BLOCK, HANG_BARE, IMAGE), (3, 0, 3), "05.2 ran out of time"),
         "hungry": (filled(BLOCK, HUNGRY, IMAGE), (3, 0, 3), "05.2 needed more than 2 GB of memory"),
-        "ends_python": (filled(f"{BLOCK}\nimport os\nos._exit(0)", SKIP), (0, 3, 0), "05.1 ended"),
-        "exits": (filled(f"exit()\n{BLOCK}", SKIP + "\nraise SystemExit"), (0, 3, 0), ""),
+        "ends_python": (filled(f"{BLOCK}\nimport os\nos._exit(0)", TRUNK), (0, 3, 0), "05.1 ended"),
+        "exits": (filled(f"exit()\n{BLOCK}", TRUNK + "\nraise SystemExit"), (0, 3, 0), ""),
         "orphan": (filled(ORPHAN + BLOCK), (3, 0, 0), ""),
-        "syntax_error": (filled(BLOCK + ")", SKIP), (0, 3, 0), ""),
+        "syntax_error": (filled(BLOCK + ")", TRUNK), (0, 3, 0), ""),
         "doubled": (doubled(filled(*RIGHT), release), (3, 3, 3), ""),
         "other_kernel": (for_kernel(filled(*RIGHT), "ir"), (3, 3, 3), ""),
         "no_ids": (without_ids(filled(*RIGHT)), (3, 3, 3), "lost their ids"),
@@ -379,7 +388,7 @@ def test_the_release_version_is_the_notebook_without_answers(assignment):
         solution = by_id(release, f"solution-05-{number}")
         assert "raise NotImplementedError" in solution.source
         assert "check(" not in solution.source
-    assert "05.1   3 points  a residual block" in printed and "total 9 points" in printed
+    assert "05.1   3 points  a residual block" in printed and "total 12 points" in printed
     assert str(course / f"release/{NAME}/{NAME}.ipynb") in printed
 
 
@@ -400,11 +409,11 @@ def test_each_gets_the_points_that_it_deserves(graded, student):
     _, expected, remark = learners[student]
     row = read_table(course)[student]
     assert tuple(int(row[f"05.{number}"]) for number in (1, 2, 3)) == expected, row
-    assert (int(row["total"]), int(row["max"])) == (sum(expected), 9)
+    assert (int(row["total"]), int(row["max"])) == (sum(expected), 12)
     assert remark in row["remark"] if remark else row["remark"] == ""
     page = course / f"feedback/{student}/{NAME}/{NAME}.html"
     text = page.read_text(encoding="utf-8")
-    assert f"Score: {sum(expected)}.0 / 9.0" in text
+    assert f"Score: {sum(expected)}.0 / 12.0" in text
     source = (course / f"source/{NAME}/{NAME}.ipynb").read_text(encoding="utf-8")
     seed = re.search(r"_points\(.*?seed=(\d+)", source)[1]
     assert seed not in text and "_points" not in text  # who knows it can write results down

@@ -165,7 +165,7 @@ def rebuild(
 
 def _find_solution(name: str, stub: Any, code: list[Any]) -> Any | None:
     """Find the cell with a function: by id, else by name; the last one that was worked on."""
-    defines = re.compile(rf"^(async )?(def {name}\b|{name} *=(?!=))", re.MULTILINE)
+    defines = re.compile(rf"^((async )?def|class) {name}\b|^{name} *=(?!=)", re.MULTILINE)
 
     def worked_on(cell: Any) -> bool:
         rest = CHECK.sub("", cell.source).strip()

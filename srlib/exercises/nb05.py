@@ -231,8 +231,8 @@ _TRUNK = Exercise(
         Case("five narrow blocks", (2, 5)),
     ),
     redraw=lambda random: tuple(
-        (int(channels), int(blocks))
-        for channels, blocks in zip(random.integers(2, 7, 3), (3, 1, 4), strict=True)
+        (int(channels), blocks)
+        for channels, blocks in zip(random.permutation([3, 5, 7]), (2, 4, 3), strict=True)
     ),
     mistakes=(
         Mistake(
@@ -417,14 +417,14 @@ def _one_for_all(make, kinds, seed):
     return dict.fromkeys(kinds, make(kinds[0]))
 
 
-def _use_rivals(make_rivals, kinds, seed):
+def _make_layer(kind):
+    layer = nn.Conv2d(2, 2, 3)
+    layer.kind = kind
+    return layer
+
+
+def _use_rivals(make_rivals, make, kinds, seed):
     """Return the kind and the first weights of each rival, and how many networks there are."""
-
-    def make(kind):
-        network = nn.Conv2d(2, 2, 3)
-        network.kind = kind
-        return network
-
     rivals = make_rivals(make, kinds, seed)
     return {
         "the kinds": {kind: network.kind for kind, network in rivals.items()},
@@ -433,21 +433,17 @@ def _use_rivals(make_rivals, kinds, seed):
     }
 
 
-def _probe_rivals(answer, make, kinds, seed):
-    return _use_rivals(answer, kinds, seed)
-
-
 _MAKE_RIVALS = Exercise(
     title="find the bug: a comparison that is not fair",
     reference=_make_rivals,
-    probe=_probe_rivals,
+    probe=_use_rivals,
     cases=lambda: (
-        Case("two kinds", (nn.Conv2d, ("residual", "plain"), 0)),
-        Case("three kinds", (nn.Conv2d, ("a", "b", "c"), 7)),
-        Case("one kind", (nn.Conv2d, ("alone",), 3)),
+        Case("two kinds", (_make_layer, ("residual", "plain"), 0)),
+        Case("three kinds", (_make_layer, ("a", "b", "c"), 7)),
+        Case("one kind", (_make_layer, ("alone",), 3)),
     ),
     redraw=lambda random: tuple(
-        (nn.Conv2d, kinds, int(random.integers(10, 1000)))
+        (_make_layer, kinds, int(random.integers(10, 1000)))
         for kinds in (("plain", "residual"), ("c", "a", "b"), ("only",))
     ),
     mistakes=(
