@@ -66,7 +66,7 @@ def script(number):
 def parameters(number, profile="gpu") -> dict[str, Any]:
     """Evaluate the parameters cell of a notebook in a profile."""
     code = script(number).read_text(encoding="utf-8")
-    cell = re.search(r'^# %% tags=\["parameters".*\]\n(.*?)^# %%', code, re.M | re.S)[1]
+    cell = re.search(r'^# %% tags=\["parameters"[^\n]*\]\n(.*?)^# %%', code, re.M | re.S)[1]
     before = os.environ.get("SRLIB_PROFILE")
     os.environ["SRLIB_PROFILE"] = profile
     try:
