@@ -214,7 +214,7 @@ def project_line() -> str:
     frame = sys._getframe(1)
     while frame:
         path = Path(frame.f_code.co_filename)
-        own = path.is_relative_to(REPOSITORY) and ".venv" not in path.parts
+        own = path.is_relative_to(REPOSITORY) and "site-packages" not in path.parts
         if own and path != Path(__file__):
             line = linecache.getline(str(path), frame.f_lineno).strip()
             return f"{path.relative_to(REPOSITORY)}:{frame.f_lineno} {line}"
