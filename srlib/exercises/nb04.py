@@ -100,9 +100,9 @@ def _layers(scale, kernels=(9, 5, 5), widths=(64, 32), relus=2, padded=True, fir
     return nn.Sequential(*layers)
 
 
-def _use_network(make, scale):
-    """Return the shapes in a network, and what it makes of a picture with weights that are set."""
-    network = make(scale)
+def _made(make, *arguments):
+    """Make a network, and set its weights so that nobody's start decides what it does."""
+    network = make(*arguments)
     if not isinstance(network, nn.Module):
         raise TypeError(f"the function should return a network, an nn.Module, got {network!r}")
     weights = list(network.parameters())
@@ -110,6 +110,12 @@ def _use_network(make, scale):
         for place, weight in enumerate(weights):
             angle = torch.arange(weight.numel()) * (0.7 + 0.1 * place)
             weight.copy_(torch.sin(angle).reshape(weight.shape) / max(weight[0].numel(), 9) ** 0.5)
+    return network, weights
+
+
+def _use_network(make, scale):
+    """Return the shapes in a network, and what it makes of a picture with weights that are set."""
+    network, weights = _made(make, scale)
     picture = torch.rand(1, 3, 5, 7, generator=torch.Generator().manual_seed(scale))
     with torch.no_grad():
         result = network(picture)
@@ -434,14 +440,7 @@ class _Stack(nn.Module):
 
 
 def _use_stack(make, depth, width):
-    network = make(depth, width)
-    if not isinstance(network, nn.Module):
-        raise TypeError(f"the function should return a network, an nn.Module, got {network!r}")
-    weights = list(network.parameters())
-    with torch.no_grad():
-        for place, weight in enumerate(weights):
-            angle = torch.arange(weight.numel()) * (0.7 + 0.1 * place)
-            weight.copy_(torch.sin(angle).reshape(weight.shape) / 3)
+    network, weights = _made(make, depth, width)
     picture = torch.rand(1, 3, 5, 7, generator=torch.Generator().manual_seed(depth))
     result = network(picture)
     return {
