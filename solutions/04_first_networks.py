@@ -42,9 +42,8 @@ from torch import nn
 # %% tags=["folded"]
 # @title Imports from the course's library
 from srlib.assets import sample_image, sample_names
-from srlib.data import PatchSampler, load_images, make_pairs
 from srlib.environment import by_profile
-from srlib.evaluation import evaluate, upscale
+from srlib.evaluation import upscale
 from srlib.exercises import check, hint
 from srlib.figures import compare, show
 from srlib.figures.diagrams import draw_chain
@@ -53,7 +52,7 @@ from srlib.image import rgb_to_y
 from srlib.layers import BicubicUpsample, DeconvBlock
 from srlib.resample import imresize
 from srlib.training import TrainConfig, train
-from srlib.training.experiments import compare_trainings, long_run
+from srlib.training.experiments import SmallTask, compare_trainings, long_run
 from srlib.widgets import Explorer, PhotoPicker
 
 # %% tags=["parameters"]
@@ -74,27 +73,11 @@ crop_side = by_profile(ci=48, cpu=96, gpu=96)  # pixels of the test crops
 # The picture below leads the way: SRCNN after its long run, beside the bicubic interpolation that
 # it starts from.
 
-# %% tags=["folded", "experiment"]
-# @title Photographs to train on, crops of others to score, and a score
+# %% tags=["experiment"]
 scale = 4
-device = "cuda" if torch.cuda.is_available() else "cpu"
-train_pairs = make_pairs(load_images("bundled/train"), scale)
-corners = {"chelsea": (60, 110), "coffee": (130, 330), "camera": (60, 180)}
-crops = {
-    name: sample_image(name)[top : top + crop_side, left : left + crop_side]
-    for name, (top, left) in corners.items()
-}
-test_pairs = make_pairs(crops, scale)
-eye = test_pairs[0]
-
-
-def test_db(upscaler):
-    """Mean PSNR over the test crops, by the protocol of notebook 03, in dB."""
-    return evaluate(upscaler, test_pairs, scale, progress=False).loc["mean", "psnr_db"]
-
-
-bicubic_db = test_db(lambda lr: imresize(lr, scale))
-print(f"bicubic x{scale}: {bicubic_db:.2f} dB on {len(test_pairs)} crops of {crop_side} pixels")
+task = SmallTask(scale, crop_side=crop_side)  # photographs to train on, crops of others to score
+print(f"bicubic x{scale}: {task.bicubic_db:.2f} dB on {len(task.test_pairs)} crops")
+eye = task.test_pairs[0]
 
 # %% tags=["folded"]
 # @title What the long run of section 3 reached
@@ -279,15 +262,8 @@ srcnn = check("04.2", srcnn)
 # sampler of this course cuts them from photographs, eight at a time. Such a heap is a **batch**.
 
 
-# %% tags=["experiment"]
-def make_sampler(seed, lr_patch_size=8, batch_size=8):
-    """Random patches of the training photographs; the same ones for the same seed."""
-    options = {"lr_patch_size": lr_patch_size, "batch_size": batch_size}
-    return PatchSampler(train_pairs, scale, **options, seed=seed, device=device)
-
-
 # %%
-lr, hr = make_sampler(seed=0).sample()
+lr, hr = task.sampler(seed=0).sample()
 print("LR", tuple(lr.shape), " HR", tuple(hr.shape), " values", lr.min().item(), lr.max().item())
 
 # %% [markdown]
@@ -340,8 +316,8 @@ train_step = check("04.3", train_step)
 
 # %%
 torch.manual_seed(0)
-network = srcnn(scale).to(device)
-sampler = make_sampler(seed=0)
+network = srcnn(scale).to(task.device)
+sampler = task.sampler(seed=0)
 optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
 watched = {0, loop_steps // 10, loop_steps}  # a picture after so many steps
 losses, pictures = [], {"original": eye.hr}
@@ -353,7 +329,7 @@ for step in range(loop_steps + 1):
         pictures[f"step {step}"] = upscale(network, eye.lr)
         film = compare(pictures, reference="original", scale=scale)
         show(film, "Black at first, then more and more a cat's eye.", place="film")
-print(f"{test_db(network):.2f} dB after {loop_steps} steps; bicubic has {bicubic_db:.2f}")
+print(f"{task.score(network):.2f} dB after {loop_steps} steps; bicubic has {task.bicubic_db:.2f}")
 
 # %% tags=["folded"]
 # @title Draw the loss
@@ -387,7 +363,7 @@ torch.manual_seed(0)
 config = TrainConfig(
     steps=min(loop_steps, 20), learning_rate=1e-3, schedule="constant", warmup=0, clip_norm=None
 )
-history = train(srcnn(scale), make_sampler(seed=0), config)
+history = train(srcnn(scale), task.sampler(seed=0), config)
 equal = history["loss"].to_list() == losses[: config.steps]
 print("the same losses, to the last digit:", equal)
 
@@ -424,9 +400,9 @@ starts = {
 start_runs = compare_trainings(
     "04_start",
     starts,
-    make_sampler,
+    task.sampler,
     TrainConfig(steps=start_steps, learning_rate=1e-3),
-    test_db,
+    task.score,
     seeds=seeds,
     keep=["start as bicubic"],
 )
@@ -434,7 +410,7 @@ start_runs = compare_trainings(
 # %% tags=["folded"]
 # @title Draw both starts
 show(
-    plot_trainings(start_runs, long_start, baselines={"bicubic": bicubic_db}, lowest_db=20),
+    plot_trainings(start_runs, long_start, baselines={"bicubic": task.bicubic_db}, lowest_db=20),
     "PSNR against step for two starts, here and in the long run. The one that starts as bicubic "
     "rises above it at once; the random one comes from far below and nearly catches up.",
 )
@@ -597,7 +573,7 @@ class PooledDetail(nn.Module):
 # %% tags=["experiment"]
 def larger_patches(seed):
     """Patches that stay larger than the kernels when they were pooled twice."""
-    return make_sampler(seed, lr_patch_size=16)
+    return task.sampler(seed, lr_patch_size=16)
 
 
 names = ("no pooling", "one pooling", "two poolings")
@@ -609,7 +585,7 @@ pooling_runs = compare_trainings(
     pooled_networks,
     larger_patches,
     TrainConfig(steps=pooling_steps, learning_rate=2e-3),
-    test_db,
+    task.score,
     seeds=seeds,
 )
 
@@ -617,12 +593,12 @@ pooling_runs = compare_trainings(
 # @title Draw what pooling costs
 long_pooling = long_run("04_pooling")
 show(
-    plot_trainings(pooling_runs, long_pooling, baselines={"bicubic": bicubic_db}),
+    plot_trainings(pooling_runs, long_pooling, baselines={"bicubic": task.bicubic_db}),
     "PSNR against step for three networks that start at bicubic. Without pooling the curve rises "
     "furthest, with one pooling less, with two the least.",
 )
 pooling_table = long_pooling.table()
-pooling_table["gain (dB)"] = pooling_table["mean (dB)"] - bicubic_db
+pooling_table["gain (dB)"] = pooling_table["mean (dB)"] - task.bicubic_db
 pooling_table.round(2)
 
 # %% [markdown]
@@ -727,6 +703,7 @@ print(f"{widest / counted:.0%} of them in the two layers around the 1024 channel
 # | 4 | a skip over all blocks | $x + F_{res}(x)$ | 05 |
 # | 5 | a deconvolution at the end instead of the interpolation in front | $W_{res}$ | 06 |
 # | 6 | the bicubic image added before the sigmoid | inside $\sigma$ | 07 |
+# | 7 | the deconvolution makes the colours itself | $W_{out} * W_{res}$ in one | 07 |
 
 # %% [markdown]
 # ### Rung 1: an input it can use
@@ -745,7 +722,7 @@ def rung_1():
 
 def one_patch(seed):
     """A batch of one, because a step is so dear."""
-    return make_sampler(seed, batch_size=1)
+    return task.sampler(seed, batch_size=1)
 
 
 listing_runs = compare_trainings(
@@ -753,7 +730,7 @@ listing_runs = compare_trainings(
     {"rung 1, the listing": rung_1},
     one_patch,
     TrainConfig(steps=listing_steps, learning_rate=2e-4),
-    test_db,
+    task.score,
     seeds=seeds[:1] if listing_steps < 10 else seeds,
 )
 
@@ -774,7 +751,7 @@ cost = pd.DataFrame(
         )
     }
 ).T
-print(f"the long runs; bicubic has {bicubic_db:.2f} dB")
+print(f"the long runs; bicubic has {task.bicubic_db:.2f} dB")
 for column in ("parameters", "steps", "seconds for 1000 steps"):
     cost[column] = cost[column].map("{:,.0f}".format)
 cost.round(2)
@@ -839,9 +816,9 @@ stacks[f"{deepest}, He's start"] = lambda: he_start(Plain(depths[-1]))
 depth_runs = compare_trainings(
     "04_depth",
     stacks,
-    make_sampler,
+    task.sampler,
     TrainConfig(steps=depth_steps, learning_rate=2e-3),
-    test_db,
+    task.score,
     seeds=seeds,
 )
 
@@ -849,7 +826,7 @@ depth_runs = compare_trainings(
 # @title Draw the depths
 long_depth = long_run("04_depth")
 show(
-    plot_trainings(depth_runs, long_depth, baselines={"bicubic": bicubic_db}),
+    plot_trainings(depth_runs, long_depth, baselines={"bicubic": task.bicubic_db}),
     "PSNR against step for plain stacks of four depths, here and in the long run, with the "
     "bicubic score as a line that none of them reaches.",
 )
@@ -860,9 +837,9 @@ depth_table.round(2)
 # <details><summary>What happened</summary>
 #
 # See the table, which is the long run's. Two, six and ten layers end within some tenths of each
-# other, and the order of those three still changed in the second half: more layers bring next to
-# nothing. Twenty are worse by two decibels and more. No depth reaches the bicubic image that it was
-# given: such a stack has to learn first how to hand a picture on.
+# other, hardly more than what seeds differ: more layers bring next to nothing. Twenty are worse by
+# two decibels and more. No depth reaches the bicubic image that it was given: such a stack has to
+# learn first how to hand a picture on.
 #
 # The deep ones do not overfit: their loss on the training patches is worse too. He and others
 # (2016) called it **degradation**: a deeper stack could always do what the shallow one does, if the
@@ -884,8 +861,8 @@ depth_table.round(2)
 # %%
 def at_the_start(network, seed):
     """Norm of the gradient of each layer's weights; how much the outputs of 8 patches differ."""
-    lr, hr = make_sampler(seed).sample()
-    sr = network.to(device)(lr)  # (N, 3, sP, sP)
+    lr, hr = task.sampler(seed).sample()
+    sr = network.to(task.device)(lr)  # (N, 3, sP, sP)
     F.l1_loss(sr, hr).backward()
     norms = [layer.weight.grad.norm().item() for layer in network.layers]
     return norms, sr.std(dim=0).mean().item()
@@ -1021,8 +998,8 @@ make_stack = check("04.6", make_stack)
 #
 # runs = compare_trainings(
 #     "my_kernels", {str(k): (lambda k=k: other(k)) for k in ((9, 5, 5), (5, 5, 9), (7, 7, 5))},
-#     make_sampler, TrainConfig(steps=start_steps, learning_rate=1e-3), test_db, seeds=(0, 1, 2))
-# plot_trainings(runs, baselines={"bicubic": bicubic_db})
+#     task.sampler, TrainConfig(steps=start_steps, learning_rate=1e-3), task.score, seeds=(0, 1, 2))
+# plot_trainings(runs, baselines={"bicubic": task.bicubic_db})
 # ```
 #
 # All three have a field of 17 pixels. (7, 7, 5) has more weights than (9, 5, 5), since they sit in
@@ -1038,10 +1015,9 @@ make_stack = check("04.6", make_stack)
 # @title The numbers, from the long runs
 print(f"Of 64 places of a dot, two poolings of 2x2 leave {told_apart['4 x 4']}.")
 print(f"Shift by one pixel: correlation {noticed[1]:.2f} without pooling, {noticed[8]:.2f} by 8.")
-print(f"bicubic: {bicubic_db:.2f} dB.")
+print(f"bicubic: {task.bicubic_db:.2f} dB.")
 for run in (long_start, long_pooling, long_listing, long_depth):
-    settled = "the order of half-way holds" if run.order_holds() else "the order still changed"
-    print(f"{run.name}: {run.record['steps']} steps; {settled}.")
+    print(run.summary())
     for name, row in run.table().iterrows():
         spread = f"{row['lowest']:.2f} to {row['highest']:.2f}"
         print(f"    {name}: {row['mean (dB)']:.2f} dB ({spread})")

@@ -23,7 +23,8 @@
 #
 # - compute a transposed convolution by hand, in four ways, and say what size it has;
 # - see, measure and prevent checkerboard artefacts;
-# - choose between the three layers, and add low-level features to high-level ones.
+# - choose between the three layers, and add low-level features to high-level ones;
+# - write the formula of the course as a network: rung 5 of the ladder.
 #
 # Time: 80 minutes to read and try. Of these the computer needs at most 2 minutes on two CPU cores;
 # calculated, not measured: 1 on a T4 GPU, 1 on an A100.
@@ -40,15 +41,13 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from torch import nn
-from tqdm.auto import tqdm
 
 # %% tags=["folded"]
 # @title Imports from the course's library
 from srlib.assets import sample_image
-from srlib.data import PatchSampler, load_images, make_pairs
 from srlib.environment import by_profile
-from srlib.evaluation import evaluate
 from srlib.exercises import check, hint
 from srlib.figures import show, zoom_grid
 from srlib.figures.diagrams import draw_chain
@@ -62,17 +61,17 @@ from srlib.layers import (
     ResizeConvBlock,
 )
 from srlib.resample import imresize, modcrop
-from srlib.training import TrainConfig, train
+from srlib.training import TrainConfig
+from srlib.training.experiments import SmallTask, compare_trainings, long_run
 from srlib.widgets import Explorer
 
 # %% tags=["parameters"]
-seeds = (0, 1, 2)
-train_steps = by_profile(ci=2, cpu=200, gpu=1000)
-test_names = by_profile(
-    ci=("chelsea",),
-    cpu=("brick", "chelsea", "coffee", "page"),
-    gpu=("brick", "chelsea", "coffee", "page"),
-)
+seeds = by_profile(ci=(0,), cpu=(0,), gpu=(0, 1, 2), long=(0, 1, 2))
+enlarge_steps = by_profile(ci=2, cpu=200, gpu=4000, long=4000)  # section 7
+stage_steps = by_profile(ci=2, cpu=200, gpu=4000, long=4000)  # section 8
+ladder_steps = by_profile(ci=2, cpu=200, gpu=2000, long=2000)  # section 9: as in notebook 05
+longer_steps = by_profile(ci=4, cpu=400, gpu=20000, long=20000)
+crop_side = by_profile(ci=48, cpu=96, gpu=96)  # pixels of the test crops
 timing_rounds = by_profile(ci=2, cpu=15, gpu=15)
 
 # %% [markdown]
@@ -80,7 +79,7 @@ timing_rounds = by_profile(ci=2, cpu=15, gpu=15)
 # random. A layer like this is what a network starts with.
 
 
-# %%
+# %% tags=["experiment"]
 def uneven(in_channels, out_channels):
     """Deconvolution x3 with a kernel that the stride does not divide: 5 wide, stride 3."""
     return nn.ConvTranspose2d(in_channels, out_channels, 5, stride=3, padding=1)
@@ -102,6 +101,7 @@ layers = {
     "sub-pixel, ICNR": lambda i, o: PixelShuffleBlock(i, o, 3),
     "resize-convolution": lambda i, o: ResizeConvBlock(i, o, 3),
 }
+rivals = list(layers)[-3:]  # they start plain, and cost the same
 
 # %% tags=["folded"]
 # @title Draw seven untrained layers
@@ -641,7 +641,6 @@ def milliseconds(functions, x):
 
 # %% tags=["folded"]
 # @title The table of costs
-rivals = ("deconvolution 9, bilinear", "sub-pixel, ICNR", "resize-convolution")
 features = torch.rand(1, 16, 128, 128)  # on the CPU
 layer_times = milliseconds({name: layers[name](16, 3) for name in rivals}, features)
 pd.DataFrame(
@@ -665,11 +664,10 @@ pd.DataFrame(
 # Now quality. A small network of two residual blocks ends in one of the layers, straight to RGB.
 # It has to make the whole picture by itself. A second group adds to the bicubic image; there the
 # layer starts with zeros, so that the untrained network is the bicubic image and no start is
-# better than another. All are trained for the same number of steps on the same patches, with
-# three seeds each.
+# better than another. All see the same patches for the same number of steps.
 
 
-# %%
+# %% tags=["experiment"]
 class Network(nn.Module):
     """Features, a body, an enlarging layer to RGB; on top of the bicubic image if wanted."""
 
@@ -689,154 +687,135 @@ class Network(nn.Module):
         return result + (0.5 if self.bicubic is None else self.bicubic(lr))
 
 
-def checkerboard_levels(network):
-    """Standard deviation between phases for plain grey pictures, in grey levels of 255."""
-    greys = torch.linspace(0.1, 0.9, 9).reshape(-1, 1, 1, 1).expand(-1, 3, 24, 24)
-    with torch.no_grad():
-        phases = 255 * phase_means(network(greys.to(processor)), 3, border=24)
-    return phases.var(2, correction=0).mean().sqrt().item()
-
-
-# %% tags=["folded"]
-# @title Photographs to train on, crops of others to score
-processor = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-train_pairs = make_pairs(load_images("bundled/train"), 3)
-crops = {name: sample_image(name)[20:188, 100:268] for name in test_names}  # 168 x 168
-test_pairs = make_pairs(crops, 3)
-bicubic_db = evaluate(lambda lr: imresize(lr, 3), test_pairs, 3, progress=False).psnr_db["mean"]
-
-
-# %%
-def run(seed, **parts):
-    """Train a network; return it and what was measured."""
-    torch.manual_seed(seed)
-    network = Network(**parts).to(processor)
-    before = checkerboard_levels(network)
-    sampler = PatchSampler(
-        train_pairs, 3, lr_patch_size=16, batch_size=8, seed=seed, device=processor
-    )
-    train(network, sampler, TrainConfig(steps=train_steps, progress=False))
-    return network, {
-        "PSNR (dB)": evaluate(network, test_pairs, 3, progress=False).psnr_db["mean"],
-        "checkerboard before training": before,
-        "checkerboard after training": checkerboard_levels(network),
-    }
-
-
-def run_all(plans):
-    """Run every plan with every seed: the networks, and a row for each run."""
-    networks, rows = {}, []
-    for name, seed in tqdm([(name, seed) for name in plans for seed in seeds], unit="network"):
-        networks[name, seed], found = run(seed, **plans[name])
-        rows.append({"network": name, "seed": seed, **found})
-    return networks, pd.DataFrame(rows)
-
-
-def spread(results):
-    """Mean and standard deviation over the seeds, in the order of the plans."""
-    table = results.drop(columns="seed").groupby("network", sort=False).agg(["mean", "std"])
-    return table.round(2)
-
+task = SmallTask(3, crop_side=crop_side)  # the photographs and crops of notebooks 04 and 05, for x3
+print(f"bicubic x3: {task.bicubic_db:.2f} dB on {len(task.test_pairs)} crops")
 
 # %% [markdown]
 # *Predict:* deconvolution 9 and sub-pixel convolution are the same function. Will they score
 # alike? And which checkerboards will training have removed?
 
-# %%
+# %% tags=["experiment"]
 plans = {name: {"up": make} for name, make in layers.items()}
 plans |= {f"{name} + bicubic image": {"up": layers[name], "image_skip": True} for name in rivals}
-networks, results = run_all(plans)
-print(f"bicubic: {bicubic_db:.2f} dB; {train_steps} steps, {len(seeds)} seeds")
-spread(results)
+enlarge_runs = compare_trainings(
+    "06_enlarge",
+    {name: (lambda parts=parts: Network(**parts)) for name, parts in plans.items()},
+    lambda seed: task.sampler(seed, lr_patch_size=16),
+    TrainConfig(steps=enlarge_steps, learning_rate=2e-3),
+    task.score,
+    seeds=seeds,
+    keep=list(layers),
+)
+
+# %% tags=["folded"]
+# @title The checkerboard that is left
+long_enlarge = long_run("06_enlarge")
+trained = {name: long_enlarge.load(name, Network(**plans[name])) for name in layers}
+
+
+def checkerboard_levels(network):
+    """Standard deviation between phases for plain grey pictures, in grey levels of 255."""
+    greys = torch.linspace(0.1, 0.9, 9).reshape(-1, 1, 1, 1).expand(-1, 3, 24, 24)
+    with torch.no_grad():
+        phases = 255 * phase_means(network(greys), 3, border=24)
+    return phases.var(2, correction=0).mean().sqrt().item()
+
+
+levels = pd.DataFrame(
+    {
+        "after this run": {
+            name: checkerboard_levels(enlarge_runs.networks[name, seeds[0]].cpu())
+            for name in layers
+        },
+        "after the long run": {name: checkerboard_levels(trained[name]) for name in layers},
+    }
+)
+print("checkerboard on plain grey, in grey levels")
+levels.round(2)
 
 
 # %% tags=["folded"]
 # @title Draw quality and checkerboard
-def draw_dots(axes, results, column, title):
-    """One dot for each seed and a line at their mean."""
-    names = list(dict.fromkeys(results["network"]))
+def draw_dots(axes, now, long, names):
+    """A dot for each seed of the long run, a line at their mean, a cross for this run."""
     for place, name in enumerate(names):
-        found = results.loc[results["network"] == name, column]
+        found = long.scores().loc[name]
         axes.plot(found, [place] * len(found), "o", color="C0", alpha=0.7)
-        axes.plot([found.mean()] * 2, [place - 0.35, place + 0.35], color="C1")
-    axes.set(xlabel=column, title=title, yticks=range(len(names)), yticklabels=names)
+        axes.plot([found.mean()] * 2, [place - 0.35, place + 0.35], color="C0")
+        axes.plot(now.scores().loc[name].mean(), place, "x", color="C1")
+    axes.set(xlabel="PSNR (dB)", yticks=range(len(names)), yticklabels=names)
     axes.set_ylim(len(names) - 0.5, -0.5)  # the first at the top
 
 
-direct = results[~results["network"].str.contains("bicubic")]
-figure, panels = plt.subplots(1, 2, figsize=(9, 3.6), sharey=True)
-draw_dots(panels[0], direct, "PSNR (dB)", "quality")
-draw_dots(panels[1], direct, "checkerboard after training", "checkerboard")
-panels[1].set_xlabel("between phases (grey levels)")
+def label_dots(figure):
+    """Say once what dots and crosses are."""
+    marks = [Line2D([], [], color="C0", marker="o"), Line2D([], [], color="C1", marker="x", ls="")]
+    names = ["the long run, each seed and their mean", "this run"]
+    figure.legend(marks, names, loc="outside upper right", ncols=2)
+
+
+figure, panels = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
+draw_dots(panels[0], enlarge_runs, long_enlarge, list(layers))
+panels[0].set_title("quality")
+panels[1].plot(levels["after the long run"], range(len(layers)), "o", color="C0")
+panels[1].plot(levels["after this run"], range(len(layers)), "x", color="C1")
+panels[1].set(title="checkerboard after training", xlabel="between phases (grey levels)")
+label_dots(figure)
 show(
     figure,
-    "Dots for three seeds of seven networks. Left the PSNR; right the checkerboard after "
-    "training, which is largest for random weights and near zero for resize-convolution.",
+    "Dots for seven networks. Left the PSNR; right the checkerboard that is left after training, "
+    "which is zero for resize-convolution only.",
 )
 
 # %% [markdown]
-# The same as a picture: what the trained networks make of plain grey. Nothing is drawn larger
-# than it is, but the contrast is: black is 5 levels too dark, white 5 too bright.
+# The same as a picture: what the networks of the long run make of plain grey. Nothing is drawn
+# larger than it is, but the contrast is: black is 5 levels too dark, white 5 too bright.
 
 # %% tags=["folded"]
 # @title Draw what they make of grey
-plain = torch.full((1, 3, 24, 24), 0.5, device=processor)
+plain = torch.full((1, 3, 24, 24), 0.5)
 figure, panels = plt.subplots(1, 4, figsize=(9, 2.6))
 names = ("deconvolution 5, random", "sub-pixel, random", "sub-pixel, ICNR", "resize-convolution")
 for axes, name in zip(panels, names, strict=True):
     with torch.no_grad():
-        output = 255 * networks[name, seeds[0]](plain)[0, 1, 27:45, 27:45].cpu()  # green
+        output = 255 * trained[name](plain)[0, 1, 27:45, 27:45]  # green
     picture = axes.imshow(output - output.mean(), vmin=-5, vmax=5, cmap="gray")
     axes.set_title(name.replace(", ", ",\n").replace("-conv", "-\nconv"))
     axes.set_axis_off()
 figure.colorbar(picture, ax=panels, label="grey levels", shrink=0.7)
 show(
     figure,
-    "What four trained networks make of plain grey, in strong contrast: a regular pattern with "
-    "random weights, a weaker one with ICNR, plain grey with resize-convolution.",
+    "What four trained networks make of plain grey, in strong contrast: regular patterns, and "
+    "plain grey with resize-convolution.",
 )
 
 # %% tags=["folded"]
 # @title Draw those on the bicubic image
-added = results[results["network"].str.contains("bicubic")]
-figure, axes = plt.subplots(figsize=(8, 2.2))
-draw_dots(axes, added, "PSNR (dB)", "added to the bicubic image")
-axes.axvline(bicubic_db, color="black", linestyle=":", label="bicubic")
-axes.legend()
+figure, axes = plt.subplots(figsize=(8, 2.6))
+draw_dots(axes, enlarge_runs, long_enlarge, [name for name in plans if "bicubic" in name])
+axes.axvline(task.bicubic_db, color="black", linestyle=":")
+axes.set_title("added to the bicubic image (dotted line)")
+label_dots(figure)
 show(
     figure,
     "Dots for three seeds of three networks that add to the bicubic image, and the bicubic image "
-    "as a dotted line. Deconvolution and sub-pixel convolution lie nearly in the same places.",
+    "as a dotted line, which all of them exceed in the long run.",
 )
 
-# %%
-by_seed = added.pivot(index="seed", columns="network", values="PSNR (dB)")
-deconvolved, shuffled_db, resized = (by_seed[f"{name} + bicubic image"] for name in rivals)
-print(
-    "sub-pixel minus deconvolution, each seed (dB):", (shuffled_db - deconvolved).round(2).tolist()
-)
-print("sub-pixel minus resize-conv., each seed (dB): ", (shuffled_db - resized).round(2).tolist())
+# %% tags=["folded"]
+# @title Seed by seed
+by_seed = long_enlarge.scores()
+deconvolved, shuffled_db, resized = (by_seed.loc[f"{name} + bicubic image"] for name in rivals)
+print("the long run, for each seed, added to the bicubic image (dB):")
+print("sub-pixel minus deconvolution:", (shuffled_db - deconvolved).round(2).tolist())
+print("sub-pixel minus resize-conv.: ", (shuffled_db - resized).round(2).tolist())
 
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# On top of the bicubic image the two score nearly alike, seed by seed. What training leaves of the
-# checkerboard is in the last column: less where the kernel is divisible, none only where there
-# cannot be any.
+# @@ENLARGE@@
 #
 # </details>
-#
-# Read the numbers of your run, then these sentences:
-#
-# - Training removes part of the checkerboard, and less where the stride does not divide the
-#   kernel: here the first cure counts. What started plain stays plainest, and resize-convolution
-#   has none.
-# - The networks that make the whole picture are far below the bicubic image after so few steps.
-#   Those that start plain tend to be ahead of the random ones, by little more than seeds differ.
-# - Added to the bicubic image and started from zero, deconvolution and sub-pixel convolution score
-#   nearly alike, seed by seed: they are the same function. Resize-convolution costs as much and
-#   has a ninth of the weights. It stays behind.
-# - So there is a choice to make: plain for certain, or more detail for the same cost.
 
 # %% [markdown]
 # ## 8. Pool, deconvolve back, add
@@ -850,7 +829,7 @@ print("sub-pixel minus resize-conv., each seed (dB): ", (shuffled_db - resized).
 # NBVAL_CHECK_OUTPUT
 size = "(N, C, H, W)"
 half = "(N, C, H/2, W/2)"
-stage_steps = [
+boxes = [
     ("low-level features", "tensor", size),
     ("conv 3x3, ReLU", "conv", size),
     ("max pool 2", "pool", half),
@@ -859,7 +838,7 @@ stage_steps = [
     ("add", "add", size),
 ]
 show(
-    draw_chain(stage_steps, skips=[(0, 5, "low-level features")], title="PoolDeconvStage"),
+    draw_chain(boxes, skips=[(0, 5, "low-level features")], title="PoolDeconvStage"),
     "A chain: low-level features, convolution, pooling to half the size, convolution, "
     "deconvolution back, addition. An arc leads from the low-level features to the addition.",
 )
@@ -909,7 +888,7 @@ for length in (7, 8, 9, 10):
 # *Predict:* can two stages without the addition be worse than no stage?
 
 
-# %%
+# %% tags=["experiment"]
 class WithoutAddition(PoolDeconvStage):
     """The high-level features alone."""
 
@@ -929,40 +908,152 @@ stage_plans = {
     for suffix, image_skip in (("", False), (" + bicubic image", True))
     for name, body in bodies.items()
 }
-_, stage_results = run_all(stage_plans)
-print(f"bicubic: {bicubic_db:.2f} dB")
-spread(stage_results)[["PSNR (dB)"]]
+stage_runs = compare_trainings(
+    "06_stages",
+    {name: (lambda parts=parts: Network(**parts)) for name, parts in stage_plans.items()},
+    lambda seed: task.sampler(seed, lr_patch_size=16),
+    TrainConfig(steps=stage_steps, learning_rate=2e-3),
+    task.score,
+    seeds=seeds,
+)
 
 # %% tags=["folded"]
 # @title Draw what the addition is worth
-figure, panels = plt.subplots(1, 2, figsize=(9, 2.6), sharey=True)
-on_bicubic = stage_results["network"].str.endswith("bicubic image")
-for axes, choice, title in zip(
-    panels, (~on_bicubic, on_bicubic), ("whole picture", "on top of the bicubic image"), strict=True
-):
-    chosen = stage_results[choice]
-    names = chosen["network"].str.removesuffix(" + bicubic image")
-    draw_dots(axes, chosen.assign(network=names), "PSNR (dB)", title)
-panels[1].axvline(bicubic_db, color="black", linestyle=":", label="bicubic")
-panels[1].legend()
+long_stages = long_run("06_stages")
+figure, panels = plt.subplots(1, 2, figsize=(9.5, 2.8), sharey=True)
+for axes, suffix in zip(panels, ("", " + bicubic image"), strict=True):
+    draw_dots(axes, stage_runs, long_stages, [name + suffix for name in bodies])
+    axes.set_yticklabels(bodies)
+    axes.set_title(f"on top of{suffix[2:]}" if suffix else "whole picture")
+panels[1].axvline(task.bicubic_db, color="black", linestyle=":")
+label_dots(figure)
 show(
     figure,
-    "Dots for three seeds of three networks, twice. Without the addition the PSNR is lowest in "
-    "the left panel, by several decibels.",
+    "Dots for three networks, twice: whole pictures on the left, and added to the bicubic image, "
+    "a dotted line, on the right. Without the addition the PSNR is lowest in both.",
 )
+long_stages.table().round(2)
 
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# Yes, by decibels, where they make the whole picture.
+# @@STAGES@@
 #
 # </details>
+
+# %% [markdown]
+# ## 9. Rung 5: a deconvolution at the end
 #
-# Without the addition all detail has to pass a grid of half the resolution, twice, and the score
-# falls decibels below that of the network without any stage. With it, a stage can only add to what
-# is there. The stages themselves bring little or nothing yet: compare the first two rows with
-# their spread. On top of the bicubic image the same network without the addition hardly leaves the
-# dotted line: it has found nothing to add.
+# Back to the ladder of notebooks 04 and 05, and to x4. Rung 4 enlarges first, by interpolation, and
+# then all of its layers work on the large picture. The edit of rung 5: the interpolation in front
+# goes, and near the end comes a deconvolution. All blocks now work on the small picture.
+#
+# With it the formula of the course is complete. The deconvolution is $W_{res}$. Behind it stand a
+# ReLU and the last convolution, $W_{out}$:
+#
+# $$ y = \sigma\big(W_{out} * \mathrm{ReLU}(W_{res} * (x + F_{res}(x)) + b_{out})\big) $$
+
+
+# %% tags=["experiment"]
+class Rung5(nn.Module):
+    """y = sigmoid(W_out * ReLU(W_res * (x + F_res(x)) + b_out))."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Conv2d(3, 16, 3, padding=1)
+        self.blocks = nn.Sequential(*(ResidualBlock(16) for _ in range(4)))
+        self.last = nn.Conv2d(16, 16, 3, padding=1)
+        self.enlarge = DeconvBlock(16, 16, 4)  # W_res, with its bias
+        self.tail = nn.Conv2d(16, 3, 3, padding=1)  # W_out
+
+    def forward(self, lr):
+        """(N, 3, H, W) -> (N, 3, 4 H, 4 W)."""
+        x = F.relu(self.head(lr))  # (N, 16, H, W)
+        refined = x + self.last(self.blocks(x))  # x + F_res(x)
+        return torch.sigmoid(self.tail(F.relu(self.enlarge(refined))))
+
+
+class Rung4(Rung5):
+    """As in notebook 05: interpolate first, then everything on the large picture."""
+
+    def __init__(self):
+        super().__init__()
+        self.enlarge = nn.Identity()
+        self.bicubic = BicubicUpsample(4)
+
+    def forward(self, lr):
+        """(N, 3, H, W) -> (N, 3, 4 H, 4 W)."""
+        x = F.relu(self.head(self.bicubic(lr)))
+        return torch.sigmoid(self.tail(x + self.last(self.blocks(x))))
+
+
+# %% [markdown]
+# *Predict:* what does a step of rung 5 cost against one of rung 4? And after equally many steps,
+# which one is ahead?
+
+# %% tags=["folded"]
+# @title What each costs
+x = torch.rand(1, 3, 24, 24)
+rung_macs = {rung.__name__: multiply_adds(rung(), x) for rung in (Rung4, Rung5)}
+for name, count in rung_macs.items():
+    print(f"{name}: {count:,} multiply-adds a LR pixel")
+
+# %% tags=["experiment"]
+task_x4 = SmallTask(4, crop_side=crop_side)
+print(f"bicubic x4: {task_x4.bicubic_db:.2f} dB")
+rung_5 = {"rung 5: deconvolution at the end": Rung5}
+options = {"make_sampler": task_x4.sampler, "score": task_x4.score, "seeds": seeds}
+rung_runs = compare_trainings(
+    "06_ladder", rung_5, config=TrainConfig(steps=ladder_steps, learning_rate=2e-3), **options
+)
+longer_runs = compare_trainings(
+    "06_longer", rung_5, config=TrainConfig(steps=longer_steps, learning_rate=2e-3), **options
+)
+
+# %% tags=["folded"]
+# @title Draw rungs 4 and 5
+RUNG_4, RUNG_5 = "rung 4: a skip over all blocks", "rung 5: deconvolution at the end"
+lines = (
+    (long_run("05_ladder"), RUNG_4, "Rung4", "rung 4, 2000 steps", "C0-"),
+    (long_run("06_ladder"), RUNG_5, "Rung5", "rung 5, 2000 steps", "C1-"),
+    (long_run("06_longer"), RUNG_5, "Rung5", "rung 5, 20 000 steps", "C2-"),
+    (rung_runs, RUNG_5, "Rung5", "rung 5, this run", "C1.:"),
+)
+figure, axes = plt.subplots()
+for run, candidate, rung, label, look in lines:
+    curves = run.curves[(run.curves["candidate"] == candidate) & (run.curves["step"] > 0)]
+    by_step = curves.pivot(index="step", columns="seed", values="psnr_db")
+    spent = by_step.index * 8 * 8**2 * rung_macs[rung] / 1e12  # eight patches of 8 x 8
+    axes.plot(spent, by_step.mean(axis=1), look[2:], color=look[:2], label=label)
+    axes.fill_between(
+        spent, by_step.min(axis=1), by_step.max(axis=1), color=look[:2], alpha=0.2, linewidth=0
+    )
+axes.axhline(task_x4.bicubic_db, color="black", linestyle=":", label="bicubic")
+axes.set(xscale="log", xlabel="multiply-adds spent, forward (trillions, log scale)")
+axes.set(ylabel="PSNR of the test crops (dB)", title="Two rungs, x4", ylim=(20, None))
+axes.legend(loc="lower right")
+show(
+    figure,
+    "PSNR against the multiply-adds spent. Rung 5 is above rung 4 wherever they have spent the "
+    "same; after ten times as many steps it is above the bicubic image.",
+)
+pd.DataFrame(
+    {
+        label: {
+            "lowest (dB)": run.scores().loc[candidate].min(),
+            "mean (dB)": run.scores().loc[candidate].mean(),
+            "highest (dB)": run.scores().loc[candidate].max(),
+        }
+        for run, candidate, _, label, _ in lines[:3]
+    }
+).T.round(2)
+
+# %% [markdown]
+# <details><summary>What happened</summary>
+#
+# @@RUNG@@
+#
+# </details>
 
 # %% [markdown]
 # ### Open: a layer of your own
@@ -1012,12 +1103,16 @@ show(
 # @title The numbers
 for name in ("deconvolution 9, all weights equal", "deconvolution 9, random", "sub-pixel, ICNR"):
     print(f"{name}: checkerboard share {shares[name].mean():.1f} % before training")
-trained = results.groupby("network")["checkerboard after training"].mean()
 for name in ("sub-pixel, random", "sub-pixel, ICNR", "resize-convolution"):
-    print(f"{name}: {trained[name]:.2f} grey levels of checkerboard after training")
-stage_db = stage_results.groupby("network")["PSNR (dB)"].mean()
+    value = levels.loc[name, "after the long run"]
+    print(f"{name}: {value:.2f} grey levels of checkerboard after the long run")
+stage_db = long_stages.scores().mean(axis=1)
 worth = stage_db["two stages"] - stage_db["two stages, no addition"]
 print(f"the addition of low-level features: {worth:+.2f} dB")
+for run in (long_enlarge, long_stages):
+    print(run.summary())
+for run, candidate, _, label, _ in lines[:3]:
+    print(f"{label}: {run.scores().loc[candidate].mean():.2f} dB")
 
 # %% [markdown]
 # ## Pitfalls

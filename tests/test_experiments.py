@@ -16,8 +16,15 @@ from srlib.data import Pair, PatchSampler
 from srlib.environment import by_profile
 from srlib.figures.history import plot_trainings
 from srlib.models import SrResNet
+from srlib.resample import imresize
 from srlib.training import TrainConfig
-from srlib.training.experiments import FOLDER_VARIABLE, Trainings, compare_trainings, long_run
+from srlib.training.experiments import (
+    FOLDER_VARIABLE,
+    SmallTask,
+    Trainings,
+    compare_trainings,
+    long_run,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -51,7 +58,26 @@ def long(monkeypatch, tmp_path):
     monkeypatch.setenv("SRLIB_PROFILE", "long")
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "experiments"))
     monkeypatch.setattr(assets, "data_file", lambda relative: tmp_path / relative)
-    return tmp_path / "experiments" / "99_x"
+    folder = tmp_path / "experiments" / "99_x"
+    folder.mkdir(parents=True)  # as make experiments does for those that are to be run
+    return folder
+
+
+# The task
+
+
+def test_the_small_task_trains_on_some_photographs_and_scores_others():
+    task = SmallTask(3, crop_side=48)
+    assert {pair.hr.shape for pair in task.test_pairs} == {(48, 48, 3)}
+    assert not {p.name for p in task.train_pairs} & {p.name for p in task.test_pairs}
+    assert task.score(lambda lr: imresize(lr, 3)) == task.bicubic_db
+    lr, hr = task.sampler(1, lr_patch_size=5, batch_size=2).sample()
+    assert lr.shape == (2, 3, 5, 5) and hr.shape == (2, 3, 15, 15)
+    again, other = (task.sampler(seed, 5, 2).sample()[0] for seed in (1, 2))
+    assert lr.equal(again) and not lr.equal(other)
+    for wrong in (2, 97):
+        with pytest.raises(ValueError, match=rf"crop_side must be in 3..96, got {wrong}"):
+            SmallTask(3, crop_side=wrong)
 
 
 # Trainings beside each other
@@ -98,10 +124,16 @@ def test_tables():
     assert found.scores(0.5).loc["a"].tolist() == pytest.approx([24, 25])  # 40 of 120 steps
     assert found.table().loc["b"].tolist() == pytest.approx([120, 32.1, 31.6, 32.6])
     assert list(found.table().index) == ["a", "b", "c"]
-    assert not found.order_holds()  # c leads at half-way and is last at the end
-    assert Trainings("x", found.curves[found.curves["candidate"] != "c"]).order_holds() is False
-    kept = found.curves[found.curves["candidate"] != "a"]
-    assert not Trainings("x", kept).order_holds()
+    # At the end: c 30 and 31, a 32 and 33, b 31.6 and 32.6. c is below both, and led at step 40.
+    assert not found.order_holds() and found.summary().endswith("the order still changed")
+    a_and_b = Trainings("x", found.curves[found.curves["candidate"] != "c"])
+    assert a_and_b.order_holds()  # they overlap
+    assert a_and_b.summary() == "x: 120 steps, 2 seeds; what differs was in this order at half-way"
+    rising = found.curves["candidate"] != "c"
+    apart = found.curves.assign(
+        psnr_db=found.curves["psnr_db"] + 5.0 * (found.curves["candidate"] == "b")
+    )
+    assert Trainings("x", apart[rising]).order_holds()  # b leads all the way
     with pytest.raises(ValueError, match="part must be in 0..1, got 2"):
         found.scores(2)
 
@@ -120,6 +152,15 @@ def test_the_profile_long_needs_a_folder(monkeypatch):
         compare()
 
 
+def test_what_nobody_asked_for_is_not_run_again(long, monkeypatch):
+    first = compare()
+    asked_for = long.parent.with_name("asked for")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(asked_for))
+    again = compare(config=TrainConfig(steps=80))
+    assert again.table().equals(first.table().round(3)) and not again.networks
+    assert not asked_for.exists()
+
+
 def test_a_long_run_leaves_curves_settings_and_weights(long):
     found = compare(keep=["the other"])
     assert {path.name for path in long.iterdir() if path.is_file()} == {
@@ -129,6 +170,9 @@ def test_a_long_run_leaves_curves_settings_and_weights(long):
     assert again.table().equals(found.table().round(3))
     assert again.record["steps"] == 40 and again.record["seeds"] == [0, 1]
     assert again.record["parameters"]["one"] == sum(p.numel() for p in small().parameters())
+    start = again.record["start"]["one"]  # by hand: head, block, body, deconvolution, bicubic
+    assert start["multiply_adds_per_lr_pixel"] == 9 * 12 + 27 * 16 + 16 * 12 + 25 * 3 * 4
+    assert start["first_layer_gradient"] == 0  # the last layer starts at zero
     torch.manual_seed(5)
     loaded = again.load("the other", small())
     assert score(loaded) == score(found.networks["the other", 0]) and not loaded.training

@@ -3,11 +3,12 @@
 python tools/experiments.py 04            # goes on where it was stopped
 python tools/experiments.py 04 --accept   # its code was changed, but not what it computes
 
-The notebook's solution is executed under the profile "long", but for folded cells that draw. What
-it trains lies in runs/experiments until all of it is done. A record keeps the code that made it:
-the cells with the tag "experiment", up to the one that names the experiment, and the long values of
-the parameters cell. A test compares it with the notebook. Where they differ, run the experiment
-again, or say with --accept that the change makes no difference.
+It runs those experiments whose record is missing or was made by other code, as make would. The
+notebook's solution is executed under the profile "long", but for folded cells that draw. What it
+trains lies in runs/experiments until all of it is done. A record keeps the code that made it: the
+cells with the tag "experiment", up to the one that names the experiment, and the long values of the
+parameters cell. A test compares it with the notebook. Where they differ, run the experiment again,
+or say with --accept that the change makes no difference.
 """
 
 import argparse
@@ -120,6 +121,12 @@ def keep(name: str, notebook: str, code: str) -> None:
     print(f"data/experiments/{name}: kept, {record['seconds'] / 3600:.1f} h of training")
 
 
+def recorded(name: str) -> list[str] | None:
+    """Return the code that made a stored experiment, by lines, or None if there is none."""
+    path = RECORDS / name / "record.json"
+    return json.loads(path.read_text(encoding="utf-8"))["code"] if path.is_file() else None
+
+
 def write_record(name: str, record: dict) -> None:
     """Write the record of an experiment."""
     with atomic_write(RECORDS / name / "record.json") as partial:
@@ -137,6 +144,8 @@ def main() -> None:
         parser.error(f"no notebook {options.notebook} with experiments in solutions/")
     if options.accept:
         for name, code in experiments.items():
+            if recorded(name) is None:
+                continue
             path = RECORDS / name / "record.json"
             record = json.loads(path.read_text(encoding="utf-8"))
             if changed := difference(name, "\n".join(record["code"]), code):
@@ -145,6 +154,12 @@ def main() -> None:
         return
     import papermill  # slow to import
 
+    experiments = {n: code for n, code in experiments.items() if recorded(n) != code.splitlines()}
+    if not experiments:
+        print(
+            f"{options.notebook}: this code made what is stored; to repeat one, remove its record"
+        )
+        return
     for name, code in experiments.items():
         begin(name, code)
     os.environ |= {"SRLIB_PROFILE": "long", FOLDER_VARIABLE: str(RUNS)}

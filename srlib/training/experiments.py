@@ -2,10 +2,11 @@
 
 A notebook calls `compare_trainings` with the steps that its profile allows. Under the profile
 "long" the same call takes hours, can be stopped and goes on, and leaves what it found in a folder.
-``make experiments`` runs it so and keeps the result in ``data/experiments``, where `long_run` finds
-it.
+``make experiments`` runs it so, makes a folder for each experiment that is to be run, and keeps the
+result in ``data/experiments``, where `long_run` finds it.
 """
 
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
@@ -14,23 +15,93 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 from srlib import assets
 from srlib._atomic import atomic_write
 from srlib._files import check_file
-from srlib.data import PatchSampler
+from srlib.data import PatchSampler, load_images, make_pairs
 from srlib.environment import active_profile
+from srlib.evaluation import evaluate
+from srlib.resample import imresize
 from srlib.training import TrainConfig, train
 
-__all__ = ["FOLDER_VARIABLE", "Trainings", "compare_trainings", "long_run"]
+__all__ = ["FOLDER_VARIABLE", "SmallTask", "Trainings", "compare_trainings", "long_run"]
 
 FOLDER_VARIABLE = "SRLIB_EXPERIMENTS"
 _MARKS = 20  # scores of a training
 _COLUMNS = ["candidate", "seed", "step", "seconds", "loss", "psnr_db"]
 _MAX_BYTES = 2**24  # of a file with weights
+# Crops with outlines, letters and fur, of photographs that nobody trains on: top and left.
+_CROPS = {"chelsea": (60, 110), "coffee": (130, 330), "camera": (60, 180)}
+
+
+class SmallTask:
+    """Bundled photographs to train on, and small crops of others to score: small networks' task.
+
+    The comparisons of the notebooks share it, so that a number of one can be held against a number
+    of another.
+
+    Parameters
+    ----------
+    scale : int
+        2, 3 or 4.
+    crop_side : int
+        Of the square test crops, in pixels; at most 96.
+
+    Attributes
+    ----------
+    scale : int
+    train_pairs, test_pairs : list of Pair
+    device : str
+        "cuda" if there is one, else "cpu".
+    bicubic_db : float
+        The score of bicubic interpolation.
+
+    Raises
+    ------
+    ValueError
+        If `crop_side` is smaller than `scale` or above 96.
+    """
+
+    def __init__(self, scale: int = 4, *, crop_side: int = 96):
+        if not scale <= crop_side <= 96:
+            raise ValueError(f"crop_side must be in {scale}..96, got {crop_side!r}")
+        self.scale = scale
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.train_pairs = make_pairs(load_images("bundled/train"), scale)
+        crops = {
+            name: assets.sample_image(name)[top : top + crop_side, left : left + crop_side]
+            for name, (top, left) in _CROPS.items()
+        }
+        self.test_pairs = make_pairs(crops, scale)
+        self.bicubic_db = self.score(lambda lr: imresize(lr, scale))
+
+    def sampler(self, seed: int, lr_patch_size: int = 8, batch_size: int = 8) -> PatchSampler:
+        """Return random patches of the training photographs, the same for the same seed.
+
+        They lie on `device`. `lr_patch_size` is in LR pixels.
+        """
+        return PatchSampler(
+            self.train_pairs,
+            self.scale,
+            lr_patch_size=lr_patch_size,
+            batch_size=batch_size,
+            seed=seed,
+            device=self.device,
+        )
+
+    def score(self, upscaler: Callable) -> float:
+        """Return the mean PSNR over the test crops in dB, by the protocol of the course.
+
+        `upscaler` as in `srlib.evaluation.evaluate`: a network, or a function of an LR image.
+        """
+        table = evaluate(upscaler, self.test_pairs, self.scale, progress=False)
+        return float(table.loc["mean", "psnr_db"])
 
 
 @dataclass(frozen=True)
@@ -47,7 +118,9 @@ class Trainings:
     networks : dict of (candidate, seed) to nn.Module
         The trained ones; empty for a `long_run`, see `load`.
     record : dict
-        How a long run was made: command, steps, versions, machine, date.
+        How a long run was made: command, steps, versions, machine, date. "start" has for each
+        candidate its multiply-adds for an LR pixel, forward, with fixed layers, and the norm of
+        the first layer's gradient before training, the mean over the seeds.
     """
 
     name: str
@@ -76,9 +149,27 @@ class Trainings:
         return pd.DataFrame({"steps": steps, **columns, "highest": scores.max(axis=1)})
 
     def order_holds(self) -> bool:
-        """Tell whether the candidates' means are in the same order after half of the training."""
-        half, whole = (self.scores(part).mean(axis=1) for part in (0.5, 1.0))
-        return list(half.sort_values().index) == list(whole.sort_values().index)
+        """Tell whether those that differ at the end were in this order after half of the training.
+
+        Two candidates differ if the scores of their seeds do not overlap. In between the means of
+        the seeds count.
+        """
+        half, whole = self.scores(0.5).mean(axis=1), self.scores()
+        return all(
+            half[lower] < half[upper]
+            for lower, upper in itertools.permutations(whole.index, 2)
+            if whole.loc[lower].max() < whole.loc[upper].min()
+        )
+
+    def summary(self) -> str:
+        """Return a line for the reader: how long, how many seeds, and whether the order holds."""
+        order = (
+            "what differs was in this order at half-way"
+            if self.order_holds()
+            else "the order still changed"
+        )
+        steps, seeds = self.curves["step"].max(), self.curves["seed"].nunique()
+        return f"{self.name}: {steps:,} steps, {seeds} seeds; {order}"
 
     def load(self, candidate: str, network: nn.Module) -> nn.Module:
         """Put the weights of a long run's candidate, from its first seed, into a network.
@@ -111,7 +202,8 @@ def compare_trainings(
 ) -> Trainings:
     """Train every candidate from every seed, on the same patches for the same seed.
 
-    Each training is `srlib.training.train`, and is scored twenty times on the way.
+    Each training is `srlib.training.train`, and is scored twenty times on the way. Under the
+    profile "long" an experiment without a folder is not run again: what is stored is returned.
 
     Parameters
     ----------
@@ -141,6 +233,8 @@ def compare_trainings(
         raise ValueError(f"keep must name some of {', '.join(candidates)}, got {unknown[0]!r}")
     seeds = list(seeds)
     folder = _long_folder(name)
+    if folder and not folder.is_dir():
+        return long_run(name)  # nobody asked for a new one
     every = max(1, config.steps // _MARKS)
     config = replace(
         config,
@@ -167,7 +261,11 @@ def compare_trainings(
         networks[candidate, seed] = network.eval()
     found = Trainings(name, pd.DataFrame(rows, columns=_COLUMNS), networks)
     if folder:
-        _write(found, config, folder, {name: networks[name, seeds[0]] for name in keep})
+        start = {
+            name: _at_the_start(make, make_sampler, seeds) for name, make in candidates.items()
+        }
+        kept = {name: networks[name, seeds[0]] for name in keep}
+        _write(found, config, folder, kept, start)
     return found
 
 
@@ -188,7 +286,25 @@ def _long_folder(name):
     return Path(folder) / name
 
 
-def _write(found, config, folder, kept):
+def _at_the_start(make, make_sampler, seeds):
+    """Count a network's cost; measure how much gradient reaches its first layer before training."""
+    norms = []
+    for seed in seeds:
+        torch.manual_seed(seed)
+        lr, hr = make_sampler(seed).sample()
+        network = make().to(lr.device)
+        with FlopCounterMode(display=False) as counter:
+            sr = network(lr)
+        F.l1_loss(sr, hr).backward()
+        norms.append(next(network.parameters()).grad.norm().item())
+    pixels = lr[:, 0].numel()
+    return {
+        "multiply_adds_per_lr_pixel": round(counter.get_total_flops() / 2 / pixels),
+        "first_layer_gradient": float(f"{sum(norms) / len(norms):.2e}"),
+    }
+
+
+def _write(found, config, folder, kept, start):
     """Leave the curves, the settings and the weights of a long run."""
     settings = {
         "steps": config.steps,
@@ -201,6 +317,7 @@ def _write(found, config, folder, kept):
             candidate: sum(p.numel() for p in network.parameters())
             for (candidate, _), network in found.networks.items()
         },
+        "start": start,
     }
     with atomic_write(folder / "curves.csv") as partial:
         found.curves.round({"seconds": 1, "loss": 6, "psnr_db": 3}).to_csv(partial, index=False)
