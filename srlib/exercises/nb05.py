@@ -1,9 +1,12 @@
 """Exercises: residual blocks."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from srlib.exercises.comparison import in_words
 from srlib.exercises.grading import Case, Exercise, Mistake
 from srlib.exercises.probes import no_gradient, used_as_network, with_gradients
 from srlib.resample import imresize
@@ -410,6 +413,8 @@ def _make_layer(kind):
 def _use_rivals(make_rivals, make, kinds, seed):
     """Return each rival's kind and first weights, and how many networks and weights there are."""
     rivals = make_rivals(make, kinds, seed)
+    if not isinstance(rivals, Mapping):
+        raise TypeError(f"this should return a dict of networks, got {in_words(rivals)}")
     return {
         "the kinds": {kind: network.kind for kind, network in rivals.items()},
         "the first weights": {kind: net.weight.detach() for kind, net in rivals.items()},
