@@ -789,6 +789,6 @@ def test_solution_runs_strictly_with_sliders_and_sample_answers(script, tmp_path
         )
     except papermill.PapermillExecutionError as error:
         where = "the sample answer of " if error.source in answers else ""
-        pytest.fail(f"{where}{script.stem}: {error}", pytrace=False)
+        raise AssertionError(f"{where}{script.stem}: {error}") from None
     assert tool.find_errors(nbformat.read(tmp_path / "executed.ipynb", as_version=4)) == []
     assert sorted(folder.iterdir()) == before, "a notebook writes into the repository"
