@@ -382,8 +382,8 @@ _MASK = Exercise(
             "The window is not always 5 pixels wide: use the argument.",
         ),
         Mistake(
-            lambda sample, expected, size, tolerance: _trusted(sample, expected, size, 10),
-            "The tolerance is not always 10: use the argument.",
+            lambda sample, expected, size, tolerance: _trusted(sample, expected, size, 8),
+            "The tolerance is not always 8: use the argument.",
         ),
     ),
     hints=(
