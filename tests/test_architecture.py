@@ -127,7 +127,8 @@ def test_pyproject_environment_and_readme_agree():
         assert target in readme
 
 
-LIBRARY_EXTRA = {"doctor", "figures", "widgets", "onnx_files"}  # need what notebooks need, too
+# These need what notebooks need, too.
+LIBRARY_EXTRA = {"doctor", "figures", "widgets", "onnx_files", "video"}
 
 
 @pytest.mark.parametrize(

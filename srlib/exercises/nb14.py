@@ -1,6 +1,7 @@
 """Exercises: video."""
 
 import numpy as np
+from scipy.ndimage import uniform_filter
 
 from srlib.exercises.grading import Case, Exercise, Mistake
 from srlib.exercises.inputs import smooth_image
@@ -272,4 +273,229 @@ _PHASE_CORRELATION = Exercise(
     ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (_SHIFT_AND_ADD, _PHASE_CORRELATION)
+
+# The mask
+
+
+def _trusted(sample, expected, size, tolerance, *, mode="nearest"):
+    difference = np.abs(np.asarray(sample) - expected)
+    return uniform_filter(difference, size, mode=mode) <= tolerance
+
+
+def _signed_mean(sample, expected, size, tolerance):
+    return np.abs(uniform_filter(sample - expected, size, mode="nearest")) <= tolerance
+
+
+def _without_abs(sample, expected, size, tolerance):
+    return uniform_filter(sample - expected, size, mode="nearest") <= tolerance
+
+
+def _squared(sample, expected, size, tolerance):
+    return uniform_filter((sample - expected) ** 2, size, mode="nearest") <= tolerance
+
+
+def _neighbour(height, width, seed, slope=0.0):
+    """Make two lumas that differ by noise, and by a lot in a patch at the border and one inside."""
+    random = np.random.default_rng(seed)
+    expected = smooth_image(height, width, seed)[..., 1].astype(float)
+    sample = expected + random.normal(0, 6, expected.shape)
+    for top, left in ((0, width - 6), (height // 2, 3)):
+        patch = sample[top : top + 6, left : left + 6]
+        patch += random.choice((-1, 1), patch.shape) * random.uniform(15, 60, patch.shape)
+    sample += slope * np.linspace(-1, 1, height)[:, None]
+    return sample, expected
+
+
+_MASK_CASES = (
+    ("windows of 5 pixels", (20, 24), 5, 8.3, 0.0),
+    ("windows of 3 pixels", (16, 18), 3, 10.6, 0.0),
+    ("a smaller tolerance", (18, 20), 5, 5.2, 0.0),
+    ("one picture brighter below, darker above", (24, 16), 7, 9.4, 14.0),
+    ("windows of one pixel", (12, 14), 1, 7.7, 0.0),
+)
+
+_MASK = Exercise(
+    title="which samples to trust",
+    reference=lambda sample, expected, size, tolerance: _trusted(sample, expected, size, tolerance),
+    cases=lambda: tuple(
+        Case(name, (*_neighbour(*shape, seed, slope), size, tolerance))
+        for seed, (name, shape, size, tolerance, slope) in enumerate(_MASK_CASES)
+    ),
+    redraw=lambda random: tuple(
+        (*_neighbour(*shape, random.integers(1e6), slope), size, tolerance)
+        for _, shape, size, tolerance, slope in _MASK_CASES
+    ),
+    mistakes=(
+        Mistake(
+            lambda sample, expected, size, tolerance: ~_trusted(sample, expected, size, tolerance),
+            "This is the opposite: True where the difference is large. What fits is to be trusted.",
+        ),
+        Mistake(
+            _without_abs,
+            "The differences keep their sign, so a sample that is far too dark passes. What counts "
+            "is how large they are.",
+        ),
+        Mistake(
+            _signed_mean,
+            "The differences keep their sign in the mean, and cancel out: a coin that is brighter "
+            "here and darker there would pass. First the absolute value, then the mean.",
+        ),
+        Mistake(
+            _squared,
+            "This is the mean of the squares, which is not in grey levels. The mean of the "
+            "absolute differences is asked.",
+        ),
+        Mistake(
+            lambda sample, expected, size, tolerance: np.abs(sample - expected) <= tolerance,
+            "Each pixel is judged by itself. By chance a wrong one may fit: take the mean over the "
+            "window around it.",
+        ),
+        Mistake(
+            lambda sample, expected, size, tolerance: (
+                uniform_filter(np.abs(sample - expected), size, mode="nearest") * size**2
+                <= tolerance
+            ),
+            "This is the sum over the window. Divide by its number of pixels.",
+        ),
+        Mistake(
+            lambda sample, expected, size, tolerance: _trusted(
+                sample, expected, size, tolerance, mode="constant"
+            ),
+            "At the border there are zeros beyond the picture, so what lies there looks too good. "
+            "Repeat the edge pixels.",
+        ),
+        Mistake(
+            lambda sample, expected, size, tolerance: _trusted(
+                sample, expected, size, tolerance, mode="reflect"
+            ),
+            "At the border the picture is mirrored, which is what scipy does if not told else. "
+            "Repeat the edge pixels.",
+        ),
+        Mistake(
+            lambda sample, expected, size, tolerance: _trusted(
+                sample, expected, 2 * size + 1, tolerance
+            ),
+            "The window is too large: size is its whole side, not how far it reaches.",
+        ),
+        Mistake(
+            lambda sample, expected, size, tolerance: _trusted(sample, expected, 5, tolerance),
+            "The window is not always 5 pixels wide: use the argument.",
+        ),
+        Mistake(
+            lambda sample, expected, size, tolerance: _trusted(sample, expected, size, 8),
+            "The tolerance is not always 8: use the argument.",
+        ),
+    ),
+    hints=(
+        "Three steps: how much each pixel differs, the mean of that around each pixel, and a "
+        "comparison, which makes bool of it.",
+        "scipy.ndimage.uniform_filter(picture, size, mode=...) is the mean over a square window. "
+        "Its documentation says which mode repeats the edge.",
+        'uniform_filter(np.abs(sample - expected), size, mode="nearest") <= tolerance',
+    ),
+)
+
+# Flicker
+
+
+def _flicker(lumas, path, margin, *, sign=1, measure=np.abs, swap=False, whole=False):
+    inside, values = slice(None) if whole else slice(margin, -margin), []
+    for first, second, move in zip(lumas, lumas[1:], np.diff(path, axis=0), strict=False):
+        move = tuple(sign * int(step) for step in (move[::-1] if swap else move))
+        moved = np.roll(second, move, axis=(0, 1))
+        values.append(measure(first - moved)[inside, inside].mean())
+    return float(np.mean(values))
+
+
+def _rolled_by_place(lumas, path, margin):
+    inside = slice(margin, -margin)
+    return np.mean(
+        [
+            np.abs(lumas[t] - np.roll(lumas[t + 1], tuple(path[t + 1]), (0, 1)))[inside, inside]
+            for t in range(len(lumas) - 1)
+        ]
+    )
+
+
+def _walk_over(frames, height, width, seed, noise):
+    """Cut windows from a picture along a path: luma (T, H, W), with noise; and the path."""
+    random = np.random.default_rng(seed)
+    picture = smooth_image(height + 20, width + 20, seed)[..., 1].astype(float)
+    picture += random.normal(0, 10, picture.shape)
+    moves = random.integers(-2, 3, (frames, 2))
+    moves[1] = (2, -1)  # at least one step that goes down and left
+    path = (moves.cumsum(axis=0) - moves[0]).clip(-8, 8)
+    cut = [picture[10 + y : 10 + y + height, 10 + x : 10 + x + width] for y, x in path]
+    return np.array(cut) + random.normal(0, noise, (frames, height, width)), path
+
+
+_FLICKER_CASES = (
+    ("two frames", (2, 16, 18), 0.0, 3),
+    ("the originals, which do not flicker", (5, 18, 16), 0.0, 4),
+    ("frames with noise", (5, 18, 20), 6.0, 4),
+    ("another margin", (6, 20, 16), 9.0, 6),
+)
+
+_FLICKER = Exercise(
+    title="find the bug: originals that flicker",
+    reference=lambda lumas, path, margin: _flicker(lumas, path, margin),
+    cases=lambda: tuple(
+        Case(name, (*_walk_over(*shape, seed, noise), margin))
+        for seed, (name, shape, noise, margin) in enumerate(_FLICKER_CASES)
+    ),
+    redraw=lambda random: tuple(
+        (*_walk_over(*shape, random.integers(1e6), noise), margin)
+        for _, shape, noise, margin in _FLICKER_CASES
+    ),
+    mistakes=(
+        Mistake(
+            lambda lumas, path, margin: _flicker(lumas, path, margin, sign=-1),
+            "This is the function with its bug. Its originals flicker, though they are cut from "
+            "one picture. Which way does a window's content go if the window goes down?",
+        ),
+        Mistake(
+            lambda lumas, path, margin: _flicker(lumas, path, margin, sign=0),
+            "The motion is not taken out: this measures how far the camera moved.",
+        ),
+        Mistake(
+            lambda lumas, path, margin: _flicker(lumas, path, margin, swap=True),
+            "Rows and columns are exchanged: the first number of a place is down, axis 0.",
+        ),
+        Mistake(
+            lambda lumas, path, margin: _flicker(lumas, path, margin, whole=True),
+            "Near the border one frame has what the other has not, and np.roll brings it in from "
+            "the other side. Compare the middle only.",
+        ),
+        Mistake(
+            lambda lumas, path, margin: _flicker(lumas, path, margin, measure=np.square),
+            "The differences are squared. Their absolute values are asked.",
+        ),
+        Mistake(
+            lambda lumas, path, margin: _flicker(lumas, path, margin, measure=np.copy),
+            "Without the absolute value, differences of both signs cancel out.",
+        ),
+        Mistake(
+            _rolled_by_place,
+            "Each frame is moved by its whole way since the start. Two consecutive frames differ "
+            "by one step only.",
+        ),
+        Mistake(
+            lambda lumas, path, margin: (
+                _flicker(lumas, path, margin) * (len(lumas) - 1) / len(lumas)
+            ),
+            "The sum is divided by the number of frames. Between them there is one step fewer.",
+        ),
+        Mistake(
+            lambda lumas, path, margin: _flicker(lumas, path, 4),
+            "The margin is not always 4: use the argument.",
+        ),
+    ),
+    hints=(
+        "Give it the originals: windows cut from one picture. They must give 0.",
+        "A frame whose window lies 2 pixels further down shows everything 2 pixels further up. To "
+        "lie over the frame before, it has to come down again.",
+        "np.roll(second, move, axis=(0, 1)): positive numbers move down and right.",
+    ),
+)
+
+EXERCISES: tuple[Exercise, ...] = (_SHIFT_AND_ADD, _PHASE_CORRELATION, _MASK, _FLICKER)
