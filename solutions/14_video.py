@@ -63,12 +63,14 @@ from srlib.environment import by_profile
 from srlib.evaluation import upscale
 from srlib.exercises import check, hint
 from srlib.figures import compare, show, zoom_grid
+from srlib.figures.history import plot_trainings
 from srlib.image import rgb_to_y, to_uint8
 from srlib.layers import BicubicUpsample, PixelShuffleBlock, ResidualBlock
 from srlib.metrics import score
 from srlib.models import load_pretrained
 from srlib.resample import imresize
-from srlib.training import TrainConfig, train
+from srlib.training import TrainConfig
+from srlib.training.experiments import compare_trainings, long_run
 from srlib.video import read_frames, write_frames
 from srlib.widgets import Explorer
 
@@ -84,7 +86,7 @@ length = by_profile(ci=9, cpu=24, gpu=24)  # frames of a sequence
 pairs_per_photo = by_profile(ci=2, cpu=25, gpu=25)  # section 3
 tolerances = by_profile(ci=(0, 8, 32), cpu=(0, 4, 6, 8, 10, 12, 16, 24, 32), gpu=range(0, 34, 2))
 seeds = by_profile(ci=(0, 1), cpu=(0, 1, 2), gpu=(0, 1, 2))
-steps = by_profile(ci=4, cpu=500, gpu=3000)
+steps = by_profile(ci=4, cpu=500, gpu=3000, long=20_000)
 channels = by_profile(ci=8, cpu=16, gpu=32)
 num_blocks = by_profile(ci=1, cpu=3, gpu=6)
 patch, batch = by_profile(ci=(12, 2), cpu=(16, 8), gpu=(24, 8))  # LR pixels, clips
@@ -123,7 +125,7 @@ show(
 # smaller after it was shifted by 0, 1, 2 pixels down and 0, 1, 2 across. These nine are called the
 # **phases**.
 
-# %%
+# %% tags=["experiment"]
 device = "cuda" if torch.cuda.is_available() else "cpu"
 scale = 3  # odd: the centre of an LR pixel is then the centre of an HR pixel
 
@@ -149,7 +151,7 @@ def take_frame(phases, place, side):
     return phases[top % scale, left % scale, rows, columns]
 
 
-# %% tags=["folded"]
+# %% tags=["folded", "experiment"]
 # @title Places in photographs, paths, and the frames along them
 @functools.cache
 def phases_of(name, kernel="bicubic"):
@@ -260,9 +262,10 @@ hint("14.1")
 # Scores are by the protocol of notebook 03, on the luma, with one difference: near the border,
 # neighbours are missing when the camera moves away, so 12 HR pixels are left out all around.
 
-# %% tags=["folded"]
+# %% tags=["folded", "experiment"]
 # @title Scores
 margin = 12  # HR pixels
+photos = [name for name in test_names if home_of(name).min() >= 2 * scale + 15]  # for the walk
 
 
 def decibels(sr, hr):
@@ -340,11 +343,6 @@ def classical(name, offsets, kernel):
     return [decibels(sr, hr) for sr in results]
 
 
-def has_room(name):
-    return home_of(name).min() >= 2 * scale + 15  # for the walk
-
-
-photos = [name for name in test_names if has_room(name)]
 drawn = np.random.default_rng(0).permutation(every_phase[1:])
 orders = {1: every_phase[:1], 3: drawn[:2], 5: drawn[:4], 7: drawn[:6], 9: drawn}
 rows = {}
@@ -441,7 +439,7 @@ estimators = {
 }
 
 
-# %% tags=["folded"]
+# %% tags=["folded", "experiment"]
 # @title Pairs of frames with a known offset
 def random_pairs(name, kernel, count, largest=2 * scale):
     """Yield pairs of frames at random places, and their offset in LR pixels."""
@@ -576,7 +574,7 @@ show(
 # *Predict:* seven frames, aligned by the camera's motion. What becomes of the coin? And of the page
 # beside it?
 
-# %% tags=["folded"]
+# %% tags=["folded", "experiment"]
 # @title Push a coin across a page
 wide, radius = 48, 28  # a frame's side in LR pixels; the coin's radius in HR pixels
 push = np.array([2, 4])  # HR pixels a frame, over the page
@@ -603,7 +601,7 @@ def seen(picture, t, room=0):
     return picture[top : top + size, left : left + size]
 
 
-# %% tags=["folded"]
+# %% tags=["folded", "experiment"]
 # @title The seven frames, and three regions of the middle one
 moments = [3, 0, 1, 2, 4, 5, 6]  # the frame to be enlarged comes first
 large = np.array([imresize(seen(scene_at(t)[0], t, 12), 1 / scale) for t in moments])
@@ -834,7 +832,7 @@ mask_slider
 # There may be any number of frames. It changes no weight, only how many places are filled. Samples
 # that a mask does not trust are left out.
 
-# %%
+# %% tags=["experiment"]
 bicubic = BicubicUpsample(scale).to(device)
 
 
@@ -862,7 +860,7 @@ def lay(frames, offsets, trust=1.0):
     return torch.cat([frames[:, 0], *parts], dim=1)
 
 
-# %%
+# %% tags=["experiment"]
 class Fusion(nn.Module):
     """Early fusion: all aligned samples enter the first convolution together."""
 
@@ -879,12 +877,33 @@ class Fusion(nn.Module):
         return bicubic(laid[:, :3]) + self.upsample(features)
 
 
-# %% [markdown]
-# Training clips come from the training photographs: a random place, random offsets for the
-# neighbours. To `train` the sampler is like any other. `wrong` moves what the network is *told*
-# about the motion, for section 6.
+# %% tags=["experiment"]
+class FromClip(nn.Module):
+    """Fusion of a random number of a clip's frames, which are told with an error up to `wrong`."""
 
-# %% tags=["folded"]
+    def __init__(self, channels, numbers, wrong=0.0):
+        super().__init__()
+        self.fusion, self.numbers, self.wrong = Fusion(channels), numbers, wrong
+
+    def forward(self, clip):
+        """(N, 7 * 5, h, w), of a frame 3 colours and 2 offsets -> (N, 3, scale * h, scale * w)."""
+        number = self.numbers[torch.randint(len(self.numbers), ()).item()]
+        clip = clip.unflatten(1, (-1, 5))[:, :number]
+        frames, offsets = clip[:, :, :3], clip[:, :, 3:, 0, 0].long()  # (N, T, 2)
+        angle, length = torch.rand(2, len(clip), number, 1)
+        length = scale * self.wrong * length[:, :1]  # alike for all of a clip
+        error = length * torch.cat([angle.mul(2 * np.pi).sin(), angle.mul(2 * np.pi).cos()], 2)
+        error[:, 0] = 0  # of the frame to be enlarged
+        return self.fusion(lay(frames, offsets + error.round().long().to(offsets.device)))
+
+
+# %% [markdown]
+# In training it gets clips of seven frames, of which it uses a random number. The two more channels
+# of each frame hold its offset, so that a clip is one tensor. `wrong` moves what the network is
+# *told* about the motion, for section 6. Clips come from the training photographs: a random place,
+# random offsets for the neighbours. To `train` the sampler is like any other.
+
+# %% tags=["folded", "experiment"]
 # @title Photographs to train on, and wrong offsets
 train_photos = [sample_image(name) for name in train_names]
 train_phases = [make_phases(photo) for photo in train_photos]
@@ -898,41 +917,40 @@ def misplace(offsets, error, random):
     return offsets + np.rint(wrong).astype(int) * (np.arange(len(offsets)) > 0)[:, None]
 
 
-# %% tags=["folded"]
+# %% tags=["folded", "experiment"]
 # @title Draw a clip
 
 
-def draw_clip(random, number, wrong):
-    """Return frames, the offsets that are told, and the HR patch, from a random place."""
+def draw_clip(random):
+    """Return seven frames, their offsets, and the HR patch of the first, from a random place."""
     index, reach = random.choice(len(train_sizes), p=train_sizes / train_sizes.sum()), 6
     photo, phases = train_photos[index], train_phases[index]
     room = np.array(photo.shape[:2]) - scale * (patch + 2) - 2 * reach
     place = reach + random.integers(0, room)
-    offsets = random.integers(-reach, reach + 1, (number, 2)) * (np.arange(number) > 0)[:, None]
+    offsets = random.integers(-reach, reach + 1, (7, 2)) * (np.arange(7) > 0)[:, None]
     frames = np.array([take_frame(phases, place + offset, patch) for offset in offsets])
     rows, columns = (slice(start, start + scale * patch) for start in place)
-    told = misplace(offsets, random.uniform(0, wrong), random)
-    return frames, told, photo[rows, columns]
+    return frames, offsets, photo[rows, columns]
 
 
-# %% tags=["folded"]
+# %% tags=["folded", "experiment"]
 # @title The sampler
 class ClipSampler:
-    """Batches of laid-out clips of a random number of frames, and the HR patches."""
+    """Batches of clips, (N, 7 * 5, h, w): colours and offset of each frame; and HR patches."""
 
     scale, batch_size, lr_patch_size, augment = scale, batch, patch, False
     device, hr_pixels = torch.device(device), int(train_sizes.sum())
+    content = " ".join(train_names)
 
-    def __init__(self, numbers, *, wrong=0.0, seed=0):
-        self.numbers, self.wrong, self.random = numbers, wrong, np.random.default_rng(seed)
+    def __init__(self, seed):
+        self.seed, self.random = seed, np.random.default_rng(seed)
 
     def sample(self, process=0, processes=1):
-        number = self.random.choice(self.numbers)
-        draw = functools.partial(draw_clip, self.random, number, self.wrong)
-        clips = [draw() for _ in range(self.batch_size)]
-        frames, told, hr = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*clips))
+        clips = [draw_clip(self.random) for _ in range(self.batch_size)]
+        frames, offsets, hr = (torch.from_numpy(np.stack(p)).to(device) for p in zip(*clips))
         frames, hr = frames.movedim(-1, -3) / 255, hr.movedim(-1, -3) / 255
-        return lay(frames, told), hr
+        offsets = offsets[..., None, None].expand(-1, -1, -1, patch, patch)
+        return torch.cat([frames, offsets], dim=2).flatten(1, 2), hr
 
     def state_dict(self):
         return {"random": self.random.bit_generator.state}
@@ -947,7 +965,7 @@ class ClipSampler:
 # gets more channels, until its *working* weights are as many as those of the other.
 
 
-# %% tags=["folded"]
+# %% tags=["folded", "experiment"]
 # @title Equal working parameters
 def count_weights(network, number):
     """Parameters, and those that work if there are `number` frames."""
@@ -972,16 +990,6 @@ rows = {
 }
 pd.DataFrame(rows, index=["channels", "parameters", "of which work"]).T
 
-# %%
-networks = {}
-config = TrainConfig(steps=steps, learning_rate=2e-3, progress=False)
-for kind, seed in tqdm(list(itertools.product(kinds, seeds)), desc="train", unit="network"):
-    width, options = kinds[kind]
-    torch.manual_seed(seed)
-    networks[kind, seed] = Fusion(width).to(device)
-    train(networks[kind, seed], ClipSampler(seed=seed, **options), config)
-
-
 # %% [markdown]
 # The test: sequences from the test photographs, as from a camera in a hand, three frames of each to
 # be enlarged. Neighbours are the frames before and after. The third network waits until section 6.
@@ -990,7 +998,8 @@ for kind, seed in tqdm(list(itertools.product(kinds, seeds)), desc="train", unit
 # phases. And what if the camera stands still?
 
 
-# %%
+# %% tags=["folded", "experiment"]
+# @title Enlarge the first of some frames
 @torch.inference_mode()
 def enlarge(network, frames, offsets, mask=None):
     """Enlarge the first of some frames: uint8 (T, h, w, 3), HR pixels (T, 2) -> uint8."""
@@ -1000,7 +1009,7 @@ def enlarge(network, frames, offsets, mask=None):
     return to_uint8(network(lay(tensor[None], offsets[None], trust)))
 
 
-# %% tags=["folded"]
+# %% tags=["folded", "experiment"]
 # @title The clips to test on
 def neighbours(total, target, number):
     """Indices of `number` frames around the target, the target first."""
@@ -1022,7 +1031,7 @@ def test_clips(number):
     return clips
 
 
-# %% tags=["folded"]
+# %% tags=["folded", "experiment"]
 # @title Scores on them
 
 
@@ -1046,7 +1055,25 @@ def band(axes, x, values, label, marker="o"):
     axes.fill_between(x, values.min(axis=1), values.max(axis=1), color=line.get_color(), alpha=0.25)
 
 
-# %%
+# %% tags=["experiment"]
+def score_fusion(network):
+    """Mean PSNR on the middle frames of the test clips, with all frames that it may use."""
+    clips = test_clips(max(network.numbers))[1::3]
+    return np.mean([decibels(enlarge(network.fusion, f, o), hr) for f, o, hr in clips])
+
+
+fusion_runs = compare_trainings(
+    "14_fusion",
+    {kind: (lambda of=of: FromClip(of[0], **of[1])) for kind, of in kinds.items()},
+    ClipSampler,
+    TrainConfig(steps=steps, learning_rate=2e-3),
+    score_fusion,
+    seeds=seeds,
+)
+
+# %% tags=["folded"]
+# @title Score other numbers of frames
+networks = {run: network.fusion for run, network in fusion_runs.networks.items()}
 numbers = (1, 3, 5, 7)
 bicubic_db = np.mean([decibels(imresize(f[0], scale), hr) for f, _, hr in test_clips(1)])
 single_db = over_seeds("one frame", 1)
@@ -1056,6 +1083,23 @@ solved_db = np.mean(
 )
 shipped = load_pretrained(f"srresnet_x{scale}").to(device)
 shipped_db = np.mean([decibels(upscale(shipped, f[0]), hr) for f, _, hr in test_clips(1)])
+
+# %% tags=["folded"]
+# @title Draw the trainings
+middle = test_clips(7)[1::3]
+lines = {
+    "bicubic": np.mean([decibels(imresize(f[0], scale), hr) for f, _, hr in middle]),
+    "back-projection, seven": np.mean(
+        [decibels(back_project(f, o, fill(f, o)), hr) for f, o, hr in middle]
+    ),
+}
+long_fusion = long_run("14_fusion")
+show(
+    plot_trainings(fusion_runs, long_fusion, baselines=lines),
+    "PSNR against step for the three networks, here and in the long run, over level lines for "
+    "bicubic interpolation and for back-projection.",
+)
+long_fusion.table().round(2)
 
 # %% tags=["folded"]
 # @title Draw what each frame adds
@@ -1634,6 +1678,7 @@ for kernel in ("bicubic", "nearest"):
     print(f"phase correlation on {kernel} frames: median error {median:.3f} LR pixels")
 for region, gain in coin_db.loc["the mask's gain"].items():
     print(f"a mask against the ghost, {region}: {gain:+.2f} dB")
+print(long_fusion.summary())
 for number, gain in zip(numbers, (several_db - single_db).mean(axis=1)):
     print(f"after {steps} steps, network for several, given {number}, against one: {gain:+.2f} dB")
 tremble = flicker_table["flicker, tremor"]
