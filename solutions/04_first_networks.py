@@ -503,12 +503,14 @@ def shift_and_pool(image, shift, size):
     found = edges(image)
     parts = [features[..., :side, :side] for features in (found, found.roll(shift, dims=-1))]
     before, after = (F.max_pool2d(part, size) for part in parts)
+    gap = np.full((2 * side, 8, 3), 128, np.uint8)
     panels = []
     for part in (before, after, (before - after).abs()):
         level = 255 - part[0, 0].clamp(max=255).byte().numpy()  # white is none
-        panels.append(level.repeat(2 * size, 0).repeat(2 * size, 1)[..., None].repeat(3, axis=2))
+        panel = level.repeat(2 * size, 0).repeat(2 * size, 1)[..., None].repeat(3, axis=2)
+        panels += [panel, gap]
     caption = f"before, after, difference; correlation {alike(before, after):.2f}"
-    return np.concatenate(panels, axis=1), caption
+    return np.concatenate(panels[:-1], axis=1), caption
 
 
 shift_slider = Explorer(
@@ -703,7 +705,6 @@ print(f"{widest / counted:.0%} of them in the two layers around the 1024 channel
 # | 4 | a skip over all blocks | $x + F_{res}(x)$ | 05 |
 # | 5 | a deconvolution at the end instead of the interpolation in front | $W_{res}$ | 06 |
 # | 6 | the bicubic image added before the sigmoid | inside $\sigma$ | 07 |
-# | 7 | the deconvolution makes the colours itself | $W_{out} * W_{res}$ in one | 07 |
 
 # %% [markdown]
 # ### Rung 1: an input it can use

@@ -716,7 +716,7 @@ pd.DataFrame(table).T.add_suffix(" (dB)").round(3)
 # and notes the smallest and largest value of each activation. ONNX Runtime's toolkit does that,
 # and writes the steps into the file as pairs of operators, QuantizeLinear and DequantizeLinear.
 #
-# *Predict:* the network ends in a deconvolution, whose output is added to the logit of the bicubic
+# *Predict:* the network ends in a convolution whose output is added to the logit of the bicubic
 # image, and a sigmoid. Is that output a good candidate for 8 bits?
 
 
@@ -738,15 +738,11 @@ logging.getLogger().setLevel(logging.ERROR)  # the toolkit's advice about steps 
 
 
 # %%
-def to_int8(source, target, *, per_channel, keep_end=True, everything=False):
+def to_int8(source, target, *, per_channel, keep_tail=True, everything=False):
     """Quantise an ONNX file of an SrResNet: its convolutions, or all operators that can be."""
     graph = onnx.load(source).graph
-    kept = ("upsample.", "tail.") if keep_end else ("tail.bicubic",)  # as the weights are called
-    in_float = [
-        node.name
-        for node in graph.node
-        if any(part in name for name in node.input for part in kept)
-    ]
+    kept = "tail." if keep_tail else "tail.bicubic"  # as the weights are called
+    in_float = [node.name for node in graph.node if any(kept in name for name in node.input)]
     quantize_static(
         source,
         target,
@@ -767,7 +763,7 @@ for name, network in (("wide", wide), ("equalised", forms["wide, then equalised"
 recipes = {
     "per channel": ("small", {"per_channel": True}),
     "per tensor": ("small", {"per_channel": False}),
-    "per channel, deconvolution too": ("small", {"per_channel": True, "keep_end": False}),
+    "per channel, last convolution too": ("small", {"per_channel": True, "keep_tail": False}),
     "per channel, image skip and sigmoid too": ("small", {"per_channel": True, "everything": True}),
     "one wide channel, per channel": ("wide", {"per_channel": True}),
     "one wide channel, per tensor": ("wide", {"per_channel": False}),
@@ -784,7 +780,7 @@ int8_table.round({"KiB": 1, "PSNR (dB)": 3, "minus float32 (dB)": 3})
 
 # %%
 outputs = []
-listener = small.upsample.register_forward_hook(lambda layer, x, y: outputs.append(y.flatten()))
+listener = small.tail.conv.register_forward_hook(lambda layer, x, y: outputs.append(y.flatten()))
 with torch.inference_mode():
     for patch in iter(CalibrationPatches().get_next, None):
         small(torch.from_numpy(patch["lr"]))
@@ -800,7 +796,7 @@ def cost(step, db):
 
 
 rows = {}
-ranges = {"deconvolution": (low, high), "logit of the bicubic image": (-most, most)}
+ranges = {"last convolution": (low, high), "logit of the bicubic image": (-most, most)}
 for name, (first, last) in ranges.items():
     step = (last - first) / 255 * 255 / 4  # the sigmoid's slope on mid-grey is 1/4
     rows[name] = {"smallest": first, "largest": last, "a step (grey levels)": step}
@@ -815,7 +811,7 @@ pd.DataFrame(rows).T.round(3)
 #   grey levels. Beside the error of a network at x4 even that is little. Beside that of a better
 #   one, or of x2, it is much: the last columns. Quantising everything is what the toolkit does if
 #   not told otherwise.
-# - **The deconvolution** makes only the detail that is added, so its range is narrow and 8 bits
+# - **The last convolution** makes only the detail that is added, so its range is narrow and 8 bits
 #   nearly suffice; its row above says what they cost. In a network without an image skip it makes
 #   the whole picture. A classifier has no such problem: it asks which output is largest. The last
 #   layer has few weights, so leaving it in float costs nearly nothing. (PAMS, Li et al. 2020,

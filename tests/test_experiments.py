@@ -245,6 +245,10 @@ import numpy
 
 # %% tags=["folded"]
 # @title Draw
+def draw():
+    pass
+
+
 draw()
 
 # %% tags=["folded", "experiment"]
@@ -288,20 +292,21 @@ def test_the_code_of_an_experiment_ends_with_it(script):
         experiments.experiments_of(script)
 
 
-def test_what_draws_is_left_out(tmp_path):
+def test_of_other_cells_only_imports_and_definitions_are_run(tmp_path):
     import jupytext
 
     notebook = jupytext.reads(SCRIPT, fmt="py:percent")
     path = tmp_path / "99_x.ipynb"
     nbformat.write(notebook, path)
-    sources = [cell.source for cell in experiments.without_drawing(path).cells]
-    assert [source.splitlines()[-1] for source in sources] == [
-        'name = "x"',
-        "import numpy",
-        "crops = 1",
-        'compare_trainings("99_a", crops)',
-        "lesson = 2",
-        ")",
+    sources = [cell.source for cell in experiments.for_hours(path).cells]
+    assert [source.splitlines()[-1:] for source in sources] == [
+        ['name = "x"'],
+        ["import numpy"],
+        ["    pass"],
+        ["crops = 1"],
+        ['compare_trainings("99_a", crops)'],
+        [],  # the lesson
+        [")"],
     ]
 
 
@@ -334,6 +339,18 @@ def test_a_record_belongs_to_the_code_of_its_notebook(name):
     assert (run.curves.groupby(["candidate", "seed"])["step"].max() == run.record["steps"]).all()
     assert set(run.record["parameters"]) == set(run.curves["candidate"])
     assert {"command", "date", "python", "torch", "machine", "seconds"} <= set(run.record)
+
+
+@pytest.mark.parametrize("number", sorted({name[:2] for name in STORED}))
+def test_what_is_run_for_hours_needs_nothing_that_was_left_out(number, monkeypatch, tmp_path):
+    monkeypatch.setenv("SRLIB_PROFILE", "long")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))  # nothing is asked for, so nothing trains
+    (path,) = (ROOT / "solutions").glob(f"{number}_*.ipynb")
+    names = {}
+    for cell in experiments.for_hours(path).cells:
+        if "setup" not in cell.metadata.get("tags", []):
+            exec(compile(cell.source, path.name, "exec"), names)
+    assert names["crop_side"] == 96
 
 
 def test_nothing_is_kept_that_no_notebook_names():

@@ -743,24 +743,52 @@ for explorer in found:
 """
 
 
+SAMPLE_ANSWER = re.compile(
+    r"<details><summary>A sample answer</summary>\n\n```python\n(.+?)\n```", re.S
+)
+
+
+def sample_answers(notebook: nbformat.NotebookNode) -> list[str]:
+    """Return the code of the folded answers to open exercises."""
+    text = "\n\n".join(c.source for c in notebook.cells if c.cell_type == "markdown")
+    answers = SAMPLE_ANSWER.findall(text)
+    assert len(answers) == text.count("A sample answer<"), "an answer opens with a python block"
+    return answers
+
+
+def test_a_sample_answer_without_code_is_noticed():
+    answer = "<details><summary>A sample answer</summary>\n\n{}\n\nIt is 1.\n\n</details>"
+    cell = nbformat.v4.new_markdown_cell(answer.format("```python\nx = 1\nprint(x)\n```"))
+    assert sample_answers(nbformat.v4.new_notebook(cells=[cell])) == ["x = 1\nprint(x)"]
+    cell.source += "\n\n" + answer.format("Look.")
+    with pytest.raises(AssertionError, match="opens with a python block"):
+        sample_answers(nbformat.v4.new_notebook(cells=[cell]))
+
+
 @pytest.mark.notebooks
 @each_script
-def test_solution_runs_strictly_and_every_slider_at_its_ends(script, tmp_path, monkeypatch):
+def test_solution_runs_strictly_with_sliders_and_sample_answers(script, tmp_path, monkeypatch):
+    """Every slider at its ends, then the sample answers, which may give names other values."""
     papermill = pytest.importorskip("papermill")
     monkeypatch.setenv("SRLIB_PROFILE", "ci")
     monkeypatch.setenv("SRLIB_STRICT", "1")
     notebook = nbformat.read(script.with_suffix(".ipynb"), as_version=4)
-    notebook.cells.append(nbformat.v4.new_code_cell(SWEEP))
+    answers = sample_answers(notebook)
+    notebook.cells += map(nbformat.v4.new_code_cell, [SWEEP, *answers])
     nbformat.write(notebook, tmp_path / "solution.ipynb")
     folder = ROOT / "notebooks"
     before = sorted(folder.iterdir())
-    papermill.execute_notebook(
-        tmp_path / "solution.ipynb",
-        tmp_path / "executed.ipynb",
-        cwd=folder,
-        kernel_name="python3",
-        progress_bar=False,
-        execution_timeout=600,
-    )
+    try:
+        papermill.execute_notebook(
+            tmp_path / "solution.ipynb",
+            tmp_path / "executed.ipynb",
+            cwd=folder,
+            kernel_name="python3",
+            progress_bar=False,
+            execution_timeout=600,
+        )
+    except papermill.PapermillExecutionError as error:
+        where = "the sample answer of " if error.source in answers else ""
+        raise AssertionError(f"{where}{script.stem}: {error}") from None
     assert tool.find_errors(nbformat.read(tmp_path / "executed.ipynb", as_version=4)) == []
     assert sorted(folder.iterdir()) == before, "a notebook writes into the repository"

@@ -117,12 +117,14 @@ STEPS = {
     ("05", "ladder"): ("Rung4()", "8, 3, 8, 8"),
     ("05", "depth"): ("SmallNetwork(deep_blocks)", "8, 3, 12, 12"),
     ("05", "skips"): ("SmallNetwork(4)", "8, 3, 12, 12"),
-    ("06", "layers and stages"): (
+    ("06", "enlarge"): (
         "Network(lambda a, b: DeconvBlock(a, b, 3), image_skip=True)",
         "8, 3, 16, 16",
     ),
+    ("06", "ladder"): ("Rung5()", "8, 3, 8, 8"),
     ("07", "overfit"): ("SrResNet(4, channels=32, num_blocks=4)", "1, 3, 12, 12"),
-    ("07", "2 x 2"): ("SrResNet(4, channels=channels, num_blocks=num_blocks)", "8, 3, 12, 12"),
+    ("07", "ladder"): ("Rung6()", "8, 3, 8, 8"),
+    ("07", "choices"): ("SrResNet(4, channels=16, num_blocks=4, hr_channels=16)", "8, 3, 8, 8"),
     ("08", "gradients"): ("SrResNet(4, channels=8, num_blocks=2)", "16, 3, 24, 24"),
     ("09", "small network"): (
         SMALL := "SrResNet(2, channels=16, num_blocks=2, hr_channels=8)",
@@ -163,7 +165,7 @@ STEPS = {
 }
 # These train a network of another row.
 LIKE = dict.fromkeys(("range test", "trials", "decay", "losses"), "small network")
-LIKE |= {"finals": "at the input's size", "loop": "start"}
+LIKE |= {"finals": "at the input's size", "loop": "start", "stages": "enlarge"}
 # Networks of the notebooks take these from around them.
 GLOBALS = {
     "10": "scale = 4",

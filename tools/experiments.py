@@ -4,11 +4,11 @@ python tools/experiments.py 04            # goes on where it was stopped
 python tools/experiments.py 04 --accept   # its code was changed, but not what it computes
 
 It runs those experiments whose record is missing or was made by other code, as make would. The
-notebook's solution is executed under the profile "long", but for folded cells that draw. What it
-trains lies in runs/experiments until all of it is done. A record keeps the code that made it: the
-cells with the tag "experiment", up to the one that names the experiment, and the long values of the
-parameters cell. A test compares it with the notebook. Where they differ, run the experiment again,
-or say with --accept that the change makes no difference.
+notebook's solution is executed under the profile "long": its cells with the tag "experiment", and
+what the others import and define. What it trains lies in runs/experiments until all of it is done.
+A record keeps the code that made it: the cells with the tag, up to the one that names the
+experiment, and the long values of the parameters cell. A test compares it with the notebook. Where
+they differ, run the experiment again, or say with --accept that the change makes no difference.
 """
 
 import argparse
@@ -32,6 +32,7 @@ from srlib.environment import hardware
 from srlib.training.experiments import FOLDER_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
+_DEFINITIONS = ast.Import | ast.ImportFrom | ast.FunctionDef | ast.ClassDef
 RUNS, RECORDS = ROOT / "runs" / "experiments", ROOT / "data" / "experiments"
 
 
@@ -74,20 +75,19 @@ def difference(name: str, before: str, after: str) -> str:
     return "\n".join(difflib.unified_diff(*lines, *names, lineterm=""))
 
 
-def without_drawing(path: Path) -> nbformat.NotebookNode:
-    """Read a notebook up to its last experiment, without folded cells that only draw."""
+def for_hours(path: Path) -> nbformat.NotebookNode:
+    """Read a notebook up to its last experiment: of other cells only imports and definitions."""
     notebook = nbformat.read(path, as_version=4)
-
-    def needed(cell):
-        tags = cell.metadata.get("tags", [])
-        if "folded" not in tags or {"setup", "experiment"} & set(tags):
-            return True
-        body = ast.parse(cell.source).body
-        return all(isinstance(node, ast.Import | ast.ImportFrom) for node in body)
-
-    cells = [cell for cell in notebook.cells if cell.cell_type == "code" and needed(cell)]
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     last = max(n for n, cell in enumerate(cells) if "compare_trainings(" in cell.source)
     notebook.cells = cells[: last + 1]
+    for cell in notebook.cells:
+        if not {"setup", "parameters", "experiment"} & set(cell.metadata.get("tags", [])):
+            cell.source = "\n\n".join(
+                ast.unparse(node)
+                for node in ast.parse(cell.source).body
+                if isinstance(node, _DEFINITIONS)
+            )
     return notebook
 
 
@@ -164,7 +164,7 @@ def main() -> None:
         begin(name, code)
     os.environ |= {"SRLIB_PROFILE": "long", FOLDER_VARIABLE: str(RUNS)}
     reduced = RUNS / f"{options.notebook}.ipynb"
-    nbformat.write(without_drawing(scripts[0].with_suffix(".ipynb")), reduced)
+    nbformat.write(for_hours(scripts[0].with_suffix(".ipynb")), reduced)
     papermill.execute_notebook(reduced, reduced, kernel_name="python3", cwd=scripts[0].parent)
     for name, code in experiments.items():
         keep(name, options.notebook, code)

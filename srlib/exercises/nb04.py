@@ -7,6 +7,7 @@ from torch import nn
 
 from srlib.exercises.grading import Case, Exercise, Mistake
 from srlib.exercises.inputs import noise_image
+from srlib.exercises.probes import used_as_network
 from srlib.layers import BicubicUpsample
 
 __all__ = ["EXERCISES"]
@@ -47,6 +48,10 @@ _CONVOLVE = Exercise(
         Case("a kernel of 3x3", (_picture(5, 6), _picture(3, 3, seed=1) - 0.4)),
         Case("a wide kernel", (_picture(6, 9, seed=2), _picture(2, 5, seed=3) - 0.4)),
         Case("one weight", (_picture(3, 4), np.array([[2.5]]))),
+        Case(
+            "results of both signs",
+            (_picture(5, 5, seed=5), np.array([[0.0, -1, 0], [-1, 4, -1], [0, -1, 0]])),
+        ),
         Case("as large as the picture", (_picture(4, 3), _picture(4, 3, seed=4))),
         Case("whole numbers", (noise_image(5, 5)[:, :, 1], np.full((2, 3), 0.5))),
     ),
@@ -100,30 +105,10 @@ def _layers(scale, kernels=(9, 5, 5), widths=(64, 32), relus=2, padded=True, fir
     return nn.Sequential(*layers)
 
 
-def _made(make, *arguments):
-    """Make a network, and set its weights so that nobody's start decides what it does."""
-    network = make(*arguments)
-    if not isinstance(network, nn.Module):
-        raise TypeError(f"the function should return a network, an nn.Module, got {network!r}")
-    weights = list(network.parameters())
-    with torch.no_grad():
-        for place, weight in enumerate(weights):
-            angle = torch.arange(weight.numel()) * (0.7 + 0.1 * place)
-            weight.copy_(torch.sin(angle).reshape(weight.shape) / max(weight[0].numel(), 9) ** 0.5)
-    return network, weights
-
-
-def _use_network(make, scale):
-    """Return the shapes in a network, and what it makes of a picture with weights that are set."""
-    network, weights = _made(make, scale)
-    picture = torch.rand(1, 3, 5, 7, generator=torch.Generator().manual_seed(scale))
-    with torch.no_grad():
-        result = network(picture)
-    return {
-        "the shapes of the weights": [tuple(weight.shape) for weight in weights],
-        "the shape of the result": tuple(result.shape),
-        "the result": result,
-    }
+def _use_network(make, *arguments):
+    # Values of both signs, or a ReLU in front would change nothing.
+    x = torch.randn(1, 3, 5, 7, generator=torch.Generator().manual_seed(arguments[0]))
+    return used_as_network(make, arguments, x)
 
 
 _SRCNN = Exercise(
@@ -192,7 +177,9 @@ def _step_with(network, lr, hr, optimizer, *, loss=F.l1_loss, order="zero backwa
     actions = {"zero": optimizer.zero_grad, "backward": value.backward, "step": optimizer.step}
     for name in order.split():
         actions[name]()
-    return F.l1_loss(network(lr), hr).item() if last == "again" else value.item()
+    if last == "again":
+        return F.l1_loss(network(lr), hr).item()
+    return value if last == "tensor" else value.item()
 
 
 def _take_two_steps(step, network, lr, hr, optimizer):
@@ -202,6 +189,9 @@ def _take_two_steps(step, network, lr, hr, optimizer):
     losses = [step(network, lr, hr, optimizer) for _ in range(2)]
     return {
         "the losses of two steps": losses,
+        "whether a loss keeps its graph": any(
+            isinstance(loss, torch.Tensor) and loss.requires_grad for loss in losses
+        ),
         "the weights after two steps": [weight.detach() for weight in network.parameters()],
     }
 
@@ -254,6 +244,11 @@ _TRAIN_STEP = Exercise(
         Mistake(
             lambda *arguments: _step_with(*arguments, last="again"),
             "This is the loss after the step. Return the one that the step was made from.",
+        ),
+        Mistake(
+            lambda *arguments: _step_with(*arguments, last="tensor"),
+            "This is the tensor, which keeps everything it was computed from. Return the number "
+            "in it.",
         ),
     ),
     hints=(
@@ -439,21 +434,11 @@ class _Stack(nn.Module):
         return self.layers[-1](x)
 
 
-def _use_stack(make, depth, width):
-    network, weights = _made(make, depth, width)
-    picture = torch.rand(1, 3, 5, 7, generator=torch.Generator().manual_seed(depth))
-    result = network(picture)
-    return {
-        "the shapes of the weights": [tuple(weight.shape) for weight in weights],
-        "the result": result.detach(),
-    }
-
-
 _MAKE_STACK = Exercise(
     title="find the bug: a network that learns too little",
     reference=_make_stack,
     tolerance=1e-4,
-    probe=_use_stack,
+    probe=_use_network,
     cases=lambda: (
         Case("three layers", (3, 4)),
         Case("five layers", (5, 6)),

@@ -1,11 +1,14 @@
 """Exercises: residual blocks."""
 
+from collections.abc import Mapping
+
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from srlib.exercises.comparison import in_words
 from srlib.exercises.grading import Case, Exercise, Mistake
-from srlib.exercises.probes import no_gradient, with_gradients
+from srlib.exercises.probes import no_gradient, used_as_network, with_gradients
 from srlib.resample import imresize
 
 __all__ = ["EXERCISES"]
@@ -200,24 +203,8 @@ def _trunk(channels, num_blocks):
 
 
 def _use_trunk(make, channels, num_blocks):
-    """Return the shapes in the module, its result and the gradient, with weights that are set.
-
-    All convolutions get the same weights, because the order in which they were made is free.
-    """
-    trunk = make(channels, num_blocks)
-    if not isinstance(trunk, nn.Module):
-        raise TypeError(f"Trunk(channels, num_blocks) should be an nn.Module, got {trunk!r}")
-    weights = list(trunk.parameters())
-    with torch.no_grad():
-        for weight in weights:
-            values = torch.sin(0.7 * torch.arange(weight.numel()))
-            weight.copy_(values.reshape(weight.shape) / 5)
-    x = _tensor(2, channels, 5, 6, seed=channels).requires_grad_()
-    result = trunk(x)
-    shapes = sorted(tuple(weight.shape) for weight in weights)
-    found = {"the shapes of the weights": shapes, "the result": result.detach()}
-    (gradient,) = torch.autograd.grad(result.square().sum(), x)
-    return found | {"the gradient that comes back": gradient}
+    x = _tensor(2, channels, 5, 6, seed=channels)
+    return used_as_network(make, (channels, num_blocks), x)
 
 
 _TRUNK = Exercise(
@@ -424,12 +411,15 @@ def _make_layer(kind):
 
 
 def _use_rivals(make_rivals, make, kinds, seed):
-    """Return the kind and the first weights of each rival, and how many networks there are."""
+    """Return each rival's kind and first weights, and how many networks and weights there are."""
     rivals = make_rivals(make, kinds, seed)
+    if not isinstance(rivals, Mapping):
+        raise TypeError(f"this should return a dict of networks, got {in_words(rivals)}")
     return {
         "the kinds": {kind: network.kind for kind, network in rivals.items()},
         "the first weights": {kind: net.weight.detach() for kind, net in rivals.items()},
         "the number of networks": len(set(map(id, rivals.values()))),
+        "the number of weights": len({net.weight.data_ptr() for net in rivals.values()}),
     }
 
 

@@ -47,8 +47,9 @@ class _ByHand(TorchFunctionMode):
     """Refuse the function that is to be written, by whichever of its names."""
 
     def __torch_function__(self, function, types, args=(), kwargs=None):
-        if "conv_transpose" in getattr(function, "__name__", ""):
-            raise RuntimeError(f"write the transposed convolution without {function.__name__}")
+        name = getattr(function, "__name__", "")
+        if "conv_transpose" in name or name == "convolution":
+            raise RuntimeError(f"write the transposed convolution without {name}")
         return function(*args, **(kwargs or {}))
 
 

@@ -374,6 +374,11 @@ def _cropped(first):
     return mistake
 
 
+def _sliced(x, weight, scale):
+    extra = (weight.shape[-1] - scale) // 2
+    return F.conv_transpose2d(x, weight, stride=scale)[..., extra:-extra, extra:-extra]
+
+
 def _enlarge_cases():
     def draw(*shape, seed):
         return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
@@ -382,6 +387,7 @@ def _enlarge_cases():
         Case("by 4, kernel 8", (draw(1, 3, 4, 5, seed=0), draw(3, 2, 8, 8, seed=1), 4)),
         Case("by 2, kernel 4", (draw(2, 2, 3, 3, seed=2), draw(2, 4, 4, 4, seed=3), 2)),
         Case("by 3, kernel 9", (draw(1, 2, 1, 4, seed=4), draw(2, 2, 9, 9, seed=5), 3)),
+        Case("no surplus", (draw(1, 2, 3, 4, seed=6), draw(2, 3, 2, 2, seed=7), 2)),
     )
 
 
@@ -409,6 +415,10 @@ _ENLARGE = Exercise(
         Mistake(
             lambda x, weight, scale: F.conv_transpose2d(x, weight, stride=scale, padding=2),
             "The padding is not always 2. It depends on the kernel and on the scale.",
+        ),
+        Mistake(
+            _sliced,
+            "Where nothing is too much, the slice [0:-0] is empty. Count the end from the front.",
         ),
         no_gradient(_enlarge),
     ),

@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from srlib.exercises.comparison import in_words
 from srlib.exercises.grading import Mistake
 
-__all__ = ["NO_GRADIENT", "no_gradient", "with_gradients"]
+__all__ = ["NO_GRADIENT", "no_gradient", "used_as_network", "with_gradients"]
 
 NO_GRADIENT = "no gradient"
 
@@ -46,6 +47,39 @@ def with_gradients(answer: Callable, *arguments: Any) -> Any:
     found = tuple(NO_GRADIENT if gradient is None else gradient for gradient in gradients)
     result = result.detach() if isinstance(result, torch.Tensor) else result
     return {"the result": result, "the gradients": found}
+
+
+def used_as_network(make: Callable, arguments: tuple, x: torch.Tensor) -> dict[str, Any]:
+    """Make a network by ``make(*arguments)``, set its weights, and send `x` through it and back.
+
+    Returns the shapes of the weights in order of size, the result, the gradient of the result's
+    sum of squares at `x`, and how many weights it reaches. Weights of one shape get the same
+    values, because the order in which a network makes its layers is free. TypeError if it is no
+    module or returns no tensor.
+    """
+    network = make(*arguments)
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"this should make a network, an nn.Module, got {in_words(network)}")
+    # What torch finds, even if the network has a method parameters() of its own.
+    weights = sorted(nn.Module.parameters(network), key=lambda weight: weight.shape)
+    shapes = [tuple(weight.shape) for weight in weights]
+    with torch.no_grad():
+        for weight, shape in zip(weights, shapes, strict=True):
+            angle = torch.arange(weight.numel()) * (0.7 + 0.1 * sorted(set(shapes)).index(shape))
+            inputs = max(weight[0].numel(), 9)
+            weight.copy_(torch.sin(angle).reshape(shape) / inputs**0.5)
+    x = x.detach().clone().requires_grad_()
+    result = network(x * 1)  # no leaf, because a network may write into it
+    if not isinstance(result, torch.Tensor):
+        raise TypeError(f"the network should return a tensor, got {in_words(result)}")
+    if result.requires_grad:
+        result.square().sum().backward()
+    return {
+        "the shapes of the weights": shapes,
+        "the result": result.detach(),
+        "the gradient that comes back": NO_GRADIENT if x.grad is None else x.grad,
+        "the number of weights with a gradient": sum(w.grad is not None for w in weights),
+    }
 
 
 def no_gradient(reference: Callable) -> Mistake:

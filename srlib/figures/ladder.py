@@ -18,16 +18,12 @@ _RUNGS = (
         *("05_ladder", "rung 4: a skip over all blocks"),
     ),
     (
-        *(5, "deconvolution at the end instead", r"$W_{res}$, ReLU"),
+        *(5, "deconvolution at the end instead", r"$W_{out} * \mathrm{ReLU}(W_{res} * \ldots)$"),
         *("06_ladder", "rung 5: deconvolution at the end"),
     ),
     (
         *(6, "the bicubic image before the sigmoid", r"inside $\sigma$"),
         *("07_ladder", "rung 6: the image skip"),
-    ),
-    (
-        *(7, "deconvolution straight to colours", r"$W_{out} * W_{res}$ in one"),
-        *("07_ladder", "rung 7: one layer at the end"),
     ),
 )
 
@@ -65,7 +61,7 @@ def draw_ladder(bicubic_db: float, *, shipped_db: float | None = None) -> Figure
     bicubic_db : float
         What interpolation alone scores on the same pictures.
     shipped_db : float, optional
-        What the network reaches that is rung 7, but larger and trained for hours.
+        What the network reaches that is rung 6, but larger and trained for hours.
     """
     table = ladder()
     places = list(table.index)
@@ -89,7 +85,7 @@ def draw_ladder(bicubic_db: float, *, shipped_db: float | None = None) -> Figure
     right.set(title="cost of an LR pixel", xlabel="multiply-adds", xscale="log")
     if shipped_db is not None:
         left.plot(shipped_db, places[-1] + 1, "*", color="C1", markersize=14)
-        labels.append("srresnet_small_x4:\nrung 7, larger, trained for hours")
+        labels.append("srresnet_small_x4:\nrung 6, larger, trained for hours")
     left.set_yticks(range(1, len(labels) + 1), labels)
     left.set_ylim(0.5, len(labels) + 0.5)
     return figure
