@@ -23,8 +23,7 @@
 #
 # - compute a transposed convolution by hand, in four ways, and say what size it has;
 # - see, measure and prevent checkerboard artefacts;
-# - choose between the three layers, and add low-level features to high-level ones;
-# - write the formula of the course as a network: rung 5 of the ladder.
+# - choose between the three layers, and write the formula of the course as a network: rung 5.
 #
 # Time: 80 minutes to read and try. Of these the computer needs at most 2 minutes on two CPU cores;
 # calculated, not measured: 5 on a T4 GPU, 3 on an A100.
@@ -736,7 +735,7 @@ levels.round(2)
 
 
 # %% tags=["folded"]
-# @title Draw quality and checkerboard
+# @title How scores are drawn
 def draw_dots(axes, now, long, names):
     """A dot for each seed of the long run, a line at their mean, a cross for this run."""
     for place, name in enumerate(names):
@@ -755,6 +754,8 @@ def label_dots(figure):
     figure.legend(marks, names, loc="outside upper right", ncols=2)
 
 
+# %% tags=["folded"]
+# @title Draw quality and checkerboard
 figure, panels = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
 draw_dots(panels[0], enlarge_runs, long_enlarge, list(layers))
 panels[0].set_title("quality")
@@ -991,6 +992,10 @@ class Rung5(nn.Module):
         x = F.relu(self.head(lr))  # (N, 16, H, W)
         refined = x + self.last(self.blocks(x))  # x + F_res(x)
         return torch.sigmoid(self.tail(F.relu(self.enlarge(refined))))
+
+
+# %% tags=["folded", "experiment"]
+# @title Rung 4, from notebook 05
 
 
 class Rung4(Rung5):

@@ -48,6 +48,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
+# %% tags=["folded"]
+# @title Imports from the course's library
 from srlib.assets import data_file, sample_image
 from srlib.data import Pair, PatchSampler
 from srlib.environment import by_profile

@@ -350,7 +350,7 @@ def test_what_is_run_for_hours_needs_nothing_that_was_left_out(number, monkeypat
     for cell in experiments.for_hours(path).cells:
         if "setup" not in cell.metadata.get("tags", []):
             exec(compile(cell.source, path.name, "exec"), names)
-    assert names["crop_side"] == 96
+    assert names["seeds"] == (0, 1, 2)
 
 
 def test_nothing_is_kept_that_no_notebook_names():
