@@ -1062,6 +1062,9 @@ show(
     "PSNR against the multiply-adds spent. Rung 5 is above rung 4 wherever they have spent the "
     "same; after ten times as many steps it is above the bicubic image.",
 )
+
+# %% tags=["folded"]
+# @title The same as a table
 pd.DataFrame(
     {
         label: {

@@ -27,7 +27,7 @@
 # - measure flicker, and enlarge a video file of your own frame by frame.
 #
 # Time: 85 minutes to read and try. Of these the computer needs at most 2 minutes on two CPU cores;
-# calculated, not measured: 6 on a T4 GPU, 5 on an A100.
+# calculated, not measured: 5 on a T4 GPU, 5 on an A100.
 
 # %% tags=["folded"]
 # @title Imports
