@@ -1036,7 +1036,7 @@ longer_runs = compare_trainings(
 )
 
 # %% tags=["folded"]
-# @title Draw rungs 4 and 5
+# @title What is drawn
 RUNG_4, RUNG_5 = "rung 4: a skip over all blocks", "rung 5: deconvolution at the end"
 lines = (
     (long_run("05_ladder"), RUNG_4, "Rung4", "rung 4, 2000 steps", "C0-"),
@@ -1044,6 +1044,9 @@ lines = (
     (long_run("06_longer"), RUNG_5, "Rung5", "rung 5, 20 000 steps", "C2-"),
     (rung_runs, RUNG_5, "Rung5", "rung 5, this run", "C1.:"),
 )
+
+# %% tags=["folded"]
+# @title Draw rungs 4 and 5
 figure, axes = plt.subplots()
 for run, candidate, rung, label, look in lines:
     curves = run.curves[(run.curves["candidate"] == candidate) & (run.curves["step"] > 0)]
