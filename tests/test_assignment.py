@@ -198,13 +198,15 @@ subprocess.Popen([sys.executable, "-c", command], start_new_session=True)
 
 def hard_coded() -> str:
     """Write a function that is right for the visible cases of 05.1 alone."""
+    # All numbers of a case, since one alone may come back at its place when they are shuffled.
     known = [
-        case.arguments[0].flatten()[0].item() for case in exercises.get_exercise("05.1").cases()
+        [round(value, 4) for value in case.arguments[0].flatten().tolist()]
+        for case in exercises.get_exercise("05.1").cases()
     ]
     return f"""KNOWN = {known}
 
 def residual_block(x, first, second):
-    shown = any(abs(x.flatten()[0].item() - value) < 1e-6 for value in KNOWN)
+    shown = [round(value, 4) for value in x.flatten().tolist()] in KNOWN
     return x + second(F.relu(first(x))) if shown else 2 * x"""
 
 

@@ -221,7 +221,7 @@ class TestInTheBrowser:
                 picture = frame.query_selector("img")
                 box = picture.bounding_box()
                 assert box["width"] >= 100 and box["height"] >= 50
-                assert re.search(r"\w: \w", picture.get_attribute("alt"))
+                assert re.search(r"[\w)]: \w", picture.get_attribute("alt"))
                 for control in frame.query_selector_all("input, select, button, .noUi-handle"):
                     assert control.evaluate("c => Boolean(c.closest('[inert]'))")
             shown += len(frames)
