@@ -318,6 +318,15 @@ def test_a_run_that_began_with_other_code_is_not_mixed_with_this(tmp_path, monke
         experiments.begin("99_a", "steps = 5\n")
 
 
+def test_what_this_code_made_is_not_run_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(experiments, "RUNS", tmp_path)
+    monkeypatch.setattr("sys.argv", ["experiments.py", "04"])
+    experiments.main()
+    assert "04: this code made what is stored" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
+    assert experiments.stored("99_none") == {}
+
+
 # What was kept
 
 STORED = {

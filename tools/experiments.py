@@ -121,10 +121,10 @@ def keep(name: str, notebook: str, code: str) -> None:
     print(f"data/experiments/{name}: kept, {record['seconds'] / 3600:.1f} h of training")
 
 
-def recorded(name: str) -> list[str] | None:
-    """Return the code that made a stored experiment, by lines, or None if there is none."""
+def stored(name: str) -> dict:
+    """Return the record of an experiment, with the code that made it by lines; {} if none is."""
     path = RECORDS / name / "record.json"
-    return json.loads(path.read_text(encoding="utf-8"))["code"] if path.is_file() else None
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def write_record(name: str, record: dict) -> None:
@@ -144,17 +144,18 @@ def main() -> None:
         parser.error(f"no notebook {options.notebook} with experiments in solutions/")
     if options.accept:
         for name, code in experiments.items():
-            if recorded(name) is None:
-                continue
-            path = RECORDS / name / "record.json"
-            record = json.loads(path.read_text(encoding="utf-8"))
-            if changed := difference(name, "\n".join(record["code"]), code):
+            record = stored(name)
+            if record and (changed := difference(name, "\n".join(record["code"]), code)):
                 write_record(name, record | {"code": code.splitlines()})
                 print(changed)
         return
     import papermill  # slow to import
 
-    experiments = {n: code for n, code in experiments.items() if recorded(n) != code.splitlines()}
+    experiments = {
+        name: code
+        for name, code in experiments.items()
+        if stored(name).get("code") != code.splitlines()
+    }
     if not experiments:
         print(
             f"{options.notebook}: this code made what is stored; to repeat one, remove its record"

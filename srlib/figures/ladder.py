@@ -66,8 +66,8 @@ def draw_ladder(bicubic_db: float, *, shipped_db: float | None = None) -> Figure
     table = ladder()
     places = list(table.index)
     labels = [
-        f"{place}  {row.edit}" + (f"\n{row.place}" if row.place else "")
-        for place, row in zip(places, table.itertuples(), strict=True)
+        f"{row.Index}  {row.edit}" + (f"\n{row.place}" if row.place else "")
+        for row in table.itertuples()
     ]
     figure = Figure(figsize=(11, 4.4))
     left, middle, right = figure.subplots(1, 3, sharey=True, width_ratios=(2.2, 1, 1))
