@@ -819,8 +819,8 @@ print("sub-pixel minus resize-conv.: ", (shuffled_db - resized).round(2).tolist(
 # score alike, seed by seed, within some hundredths: they are the same function, and here they start
 # alike.
 #
-# The start is forgotten. Untrained, random weights make a checkerboard of more than ten grey
-# levels, ICNR and bilinear weights make none. After the long run all of them have some tenths of a
+# The start is forgotten. Untrained, random weights make the dots of this notebook's first picture,
+# ICNR and bilinear weights make none. After the long run all of them have some tenths of a grey
 # level, and their scores lie within what seeds differ. So the second cure is one for the first
 # minutes, and the first cure for the rest: the kernel that the stride does not divide keeps most.
 #

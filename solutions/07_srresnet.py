@@ -1002,7 +1002,7 @@ table.round(2)
 #
 # The image skip decides. After 10 000 steps it is still worth more than half a decibel. Its lead
 # shrinks with the steps; where it ends was not measured here. The published SRResNet has neither
-# skip nor sigmoid and reaches 32.05 dB on Set5 x4 after a million steps (Ledig et al., 2017).
+# image skip nor sigmoid and reaches 32.05 dB on Set5 x4 after a million steps (Ledig et al., 2017).
 #
 # Sigmoid or linear is the smaller question. With the skip the linear output is a tenth ahead,
 # without it they are level. The sigmoid buys something else: an output that never leaves 0..1. This
