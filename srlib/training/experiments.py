@@ -199,6 +199,7 @@ def compare_trainings(
     *,
     seeds: Iterable[int],
     keep: Iterable[str] = (),
+    settings: Mapping[str, Mapping] | None = None,
 ) -> Trainings:
     """Train every candidate from every seed, on the same patches for the same seed.
 
@@ -220,37 +221,51 @@ def compare_trainings(
     seeds : sequence of int
     keep : sequence of str
         Candidates whose weights, from the first seed, a long run keeps.
+    settings : dict of str to dict, optional
+        In what a candidate's training differs from the others': fields of `TrainConfig`, "loss"
+        and "make_sampler".
 
     Raises
     ------
     ValueError
-        If `config` has no steps, `keep` names no candidate, or under the profile "long" the
-        environment variable SRLIB_EXPERIMENTS names no folder.
+        If `config` has no steps, `keep` or `settings` name no candidate, or under the profile
+        "long" the environment variable SRLIB_EXPERIMENTS names no folder.
     """
     if config.steps is None:
         raise ValueError(f"config must have steps, got seconds={config.seconds!r}")
-    if unknown := [candidate for candidate in keep if candidate not in candidates]:
-        raise ValueError(f"keep must name some of {', '.join(candidates)}, got {unknown[0]!r}")
+    for what, names in (("keep", keep), ("settings", settings or {})):
+        if unknown := [candidate for candidate in names if candidate not in candidates]:
+            raise ValueError(
+                f"{what} must name some of {', '.join(candidates)}, got {unknown[0]!r}"
+            )
     seeds = list(seeds)
     folder = _long_folder(name)
     if folder and not folder.is_dir():
         return long_run(name)  # nobody asked for a new one
-    every = max(1, config.steps // _MARKS)
-    config = replace(
-        config,
-        log_every=every,
-        validate_every=every,
-        checkpoint_every=every if folder else None,
-        progress=False,
-    )
+    samplers, losses, configs = {}, {}, {}
+    for candidate in candidates:
+        own = dict((settings or {}).get(candidate, {}))
+        samplers[candidate] = own.pop("make_sampler", make_sampler)
+        losses[candidate] = own.pop("loss", F.l1_loss)
+        every = max(1, own.get("steps", config.steps) // _MARKS)
+        often = {"log_every": every, "validate_every": every}
+        saved = {"checkpoint_every": every if folder else None, "progress": False}
+        configs[candidate] = replace(config, **often, **saved, **own)
     networks, rows = {}, []
     runs = [(candidate, seed) for seed in seeds for candidate in candidates]
     for candidate, seed in tqdm(runs, desc=name, unit="network"):
         torch.manual_seed(seed)
-        network, sampler = candidates[candidate](), make_sampler(seed)
+        network, sampler = candidates[candidate](), samplers[candidate](seed)
         start = score(network.to(sampler.device))
         place = folder / f"{_file_name(candidate)}_{seed}" if folder else None
-        history = train(network, sampler, config, folder=place, validate=score)
+        history = train(
+            network,
+            sampler,
+            configs[candidate],
+            loss=losses[candidate],
+            folder=place,
+            validate=score,
+        )
         if not history.attrs["complete"]:
             raise KeyboardInterrupt(f"{name} was stopped at {candidate}, seed {seed}")
         rows.append((candidate, seed, 0, 0.0, float("nan"), start))
@@ -262,7 +277,7 @@ def compare_trainings(
     found = Trainings(name, pd.DataFrame(rows, columns=_COLUMNS), networks)
     if folder:
         start = {
-            name: _at_the_start(make, make_sampler, seeds) for name, make in candidates.items()
+            name: _at_the_start(make, samplers[name], seeds) for name, make in candidates.items()
         }
         kept = {name: networks[name, seeds[0]] for name in keep}
         _write(found, config, folder, kept, start)
