@@ -1,6 +1,7 @@
 """Trainings beside each other, the tool that runs them for hours, and what it kept."""
 
 import json
+import shutil
 from pathlib import Path
 
 import experiments
@@ -97,7 +98,7 @@ def test_each_candidate_is_trained_from_each_seed_and_scored_on_the_way():
         assert np.isnan(curve["loss"].iloc[0]) and curve["loss"].iloc[1:].notna().all()
         assert curve["psnr_db"].iloc[-1] == pytest.approx(score(found.networks[key]))
         assert not found.networks[key].training
-    assert len(found.networks) == 4
+    assert len(found.networks) == 4 and found.parts.empty
 
 
 def test_a_training_may_differ_in_more_than_its_network():
@@ -124,6 +125,22 @@ def test_the_seed_decides_start_and_patches():
     curves = compare().curves.set_index(["candidate", "seed", "step"])["psnr_db"].sort_index()
     assert curves["one", 0].equals(curves["the other", 0])
     assert not curves["one", 0].equals(curves["one", 1])
+
+
+def test_a_score_may_tell_its_parts(long):
+    def by_part(network):
+        return {"x2": score(network), "x3": 3 * score(network)}
+
+    found = compare_trainings(
+        "99_x", {"one": small}, make_sampler, TrainConfig(steps=4), by_part, seeds=(0, 1)
+    )
+    for seed, parts in found.parts.groupby("seed"):
+        values = parts.set_index("part")["psnr_db"]
+        once = score(found.networks["one", seed])
+        assert values.to_dict() == pytest.approx({"x2": once, "x3": 3 * once})
+        assert found.scores().loc["one", seed] == pytest.approx(2 * once)
+    shutil.copytree(long, long.parents[1] / "99_x")
+    pd.testing.assert_frame_equal(long_run("99_x").parts, found.parts.round({"psnr_db": 3}))
 
 
 @pytest.mark.parametrize(
