@@ -57,7 +57,8 @@ from srlib.layers import BicubicUpsample, DeconvBlock, ResidualBlock
 from srlib.metrics import psnr, score
 from srlib.models import PoolingCNN, SrResNet, load_pretrained, pretrained
 from srlib.resample import imresize
-from srlib.training import TrainConfig, train
+from srlib.training import TrainConfig
+from srlib.training.experiments import compare_trainings, long_run
 from srlib.widgets import Explorer
 
 # %% tags=["parameters"]
@@ -68,11 +69,12 @@ benchmarks = by_profile(  # used where they are on this computer; nothing is dow
 )
 photo_side = by_profile(ci=112, cpu=None, gpu=None)  # photographs are cut to this; None: not
 crop_side = by_profile(ci=64, cpu=128, gpu=192)  # where many variants are scored
-seeds = by_profile(ci=(0, 1), cpu=(0, 1, 2), gpu=(0, 1, 2))
-steps = by_profile(ci=3, cpu=200, gpu=1000)
-channels = by_profile(ci=8, cpu=12, gpu=64)
-num_blocks = by_profile(ci=1, cpu=3, gpu=8)
-finals_steps = by_profile(ci=3, cpu=250, gpu=1000)  # section 7, over two more seeds
+seeds = by_profile(ci=(0, 1), cpu=(0, 1), gpu=(0, 1, 2), long=(0, 1, 2))  # section 6
+steps = by_profile(ci=3, cpu=80, gpu=1000, long=3000)
+channels = by_profile(ci=8, cpu=12, gpu=12)
+num_blocks = by_profile(ci=1, cpu=3, gpu=3)
+close_seeds = by_profile(ci=(0, 1), cpu=(0, 1, 2), gpu=(0, 1, 2, 3, 4), long=(0, 1, 2, 3, 4))
+close_steps = by_profile(ci=3, cpu=80, gpu=1000, long=2000)  # section 7
 
 # %% [markdown]
 # The networks of this notebook come with the course, trained by its own `train`. The card of each,
@@ -749,86 +751,72 @@ tidy(pd.DataFrame(rows).T, digits=3)
 # *Predict:* put the six in order. Then guess how far apart two seeds of one network are.
 
 
-# %%
-class Ablated(nn.Module):
-    """SrResNet without its image skip; residual connections and deconvolution as asked."""
+# %% tags=["experiment"]
+scale, size = 4, {"channels": channels, "num_blocks": num_blocks}
 
-    def __init__(self, residual, deconv):
-        super().__init__()
-        self.residual = residual
+
+class Ablated(SrResNet):
+    """The course's network, with some of its parts left out."""
+
+    def __init__(self, deconv=True, block_skips=True, feature_skip=True, image_skip=True):
+        super().__init__(scale, **size, image_skip=image_skip)
+        self.block_skips, self.feature_skip = block_skips, feature_skip
         self.before = nn.Identity() if deconv else BicubicUpsample(scale)
-        self.head = nn.Conv2d(3, channels, 3, padding=1)
-        self.blocks = nn.ModuleList(ResidualBlock(channels, scaling=0.3) for _ in range(num_blocks))
-        self.body = nn.Conv2d(channels, channels, 3, padding=1)
-        self.upsample = nn.Sequential()  # empty, it hands on what it gets
-        for _ in range(2 if deconv else 0):
-            self.upsample.extend([DeconvBlock(channels, channels, 2), nn.ReLU()])
-        self.tail = nn.Conv2d(channels, 3, 3, padding=1)
+        if not deconv:  # enlarged at the beginning
+            self.upsample = nn.ReLU()
+        if not block_skips:
+            start_as_he([*self.blocks.modules(), self.body])
 
     def forward(self, lr):
         """(N, 3, H, W) -> (N, 3, 4 * H, 4 * W)."""
         x = features = self.head(self.before(lr))
         for block in self.blocks:
-            x = block(x) if self.residual else F.relu(block.second(F.relu(block.first(x))))
-        x = features + self.body(x) if self.residual else self.body(x)
-        return torch.sigmoid(self.tail(self.upsample(F.relu(x))))
+            x = block(x) if self.block_skips else F.relu(block.second(F.relu(block.first(x))))
+        x = self.body(x) + features if self.feature_skip else self.body(x)
+        return self.tail(self.upsample(x), lr)
 
 
-# %%
-def start_as_he(network):
+def start_as_he(layers):
     """Give the convolutions of a plain stack the start made for them (He et al. 2015)."""
-    for layer in (*network.blocks.modules(), network.body):
+    for layer in layers:
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
             nn.init.zeros_(layer.bias)
-    return network
 
 
-size = {"channels": channels, "num_blocks": num_blocks}
+# %% tags=["experiment"]
+no_skips = {"block_skips": False, "feature_skip": False, "image_skip": False}
 makers = {
-    "classical CNN": lambda: PoolingCNN(scale, channels=channels),
-    "plain": lambda: start_as_he(Ablated(residual=False, deconv=False)),
-    "residual": lambda: Ablated(residual=True, deconv=False),
-    "deconvolution": lambda: start_as_he(Ablated(residual=False, deconv=True)),
-    "both": lambda: SrResNet(scale, image_skip=False, **size),
-    "full SrResNet": lambda: SrResNet(scale, **size),
+    "classical CNN": functools.partial(PoolingCNN, scale, channels=channels),
+    "plain": functools.partial(Ablated, deconv=False, **no_skips),
+    "residual": functools.partial(Ablated, deconv=False, image_skip=False),
+    "deconvolution": functools.partial(Ablated, **no_skips),
+    "full without block skips": functools.partial(Ablated, block_skips=False),
+    "full without feature skip": functools.partial(Ablated, feature_skip=False),
+    "full without image skip": functools.partial(Ablated, image_skip=False),
+    "full": Ablated,
 }
-
-
-# %%
+device = "cuda" if torch.cuda.is_available() else "cpu"
 train_pairs = make_pairs(load_images("bundled/train"), scale)
-bicubic_db = evaluate(upscalers["bicubic"], crop_pairs, scale, progress=False)["psnr_db"]
+small_crops = {name: middle(sample_image(name), 96) for name in sample_names("test")}
+small_pairs = make_pairs(small_crops, scale)
 
 
-def train_and_score(make, seed, steps):
-    """Train one network; return its mean gain over bicubic on the crops, and the seconds."""
-    torch.manual_seed(seed)
-    network = make().to(device)
-    sampler = PatchSampler(
-        train_pairs, scale, lr_patch_size=12, batch_size=8, seed=seed, device=device
-    )
-    config = TrainConfig(steps=steps, learning_rate=2e-3, progress=False)
-    history = train(network, sampler, config)
-    scores = evaluate(network, crop_pairs, scale, progress=False)["psnr_db"]
-    return (scores - bicubic_db)["mean"], history["seconds"].iloc[-1]
+def patches(seed):
+    """Return random patches of the training photographs, the same for the same seed."""
+    options = {"lr_patch_size": 12, "batch_size": 8}
+    return PatchSampler(train_pairs, scale, **options, seed=seed, device=device)
 
 
-# %%
-def train_all(makers, seeds, steps):
-    """Train every network with every seed: gains in dB and seconds, by name, arrays (seeds,)."""
-    results = {}
-    with tqdm(total=len(makers) * len(seeds), desc="train", unit="network") as bar:
-        for name, make in makers.items():
-            runs = []
-            for seed in seeds:
-                runs.append(train_and_score(make, seed, steps))
-                bar.update()
-            results[name] = np.array(runs).T  # (2, seeds)
-    gains, seconds = ({name: r[k] for name, r in results.items()} for k in (0, 1))
-    return gains, seconds
+def by_crop(upscaler):
+    """PSNR of each crop in dB, by the protocol."""
+    table = evaluate(upscaler, small_pairs, scale, progress=False)
+    return table["psnr_db"].drop("mean").to_dict()
 
 
-gains, seconds = train_all(makers, seeds, steps)
+# %% tags=["experiment"]
+config = TrainConfig(steps=steps, learning_rate=1e-3)
+ablation = compare_trainings("10_ablation", makers, patches, config, by_crop, seeds=seeds)
 
 # %%
 figure, panels = plt.subplots(1, 2, figsize=(10, 4), width_ratios=(3, 2))
@@ -909,14 +897,15 @@ for a, b in (("residual", "plain"), ("both", "deconvolution")):
 #
 # *Predict:* is there a winner?
 
-# %%
-finals = {
+# %% tags=["experiment"]
+close = {
     name: functools.partial(SrResNet, scale, upsampler=name, **size)
     for name in ("deconv", "pixel_shuffle", "resize_conv")
 }
-final_seeds = (*seeds, len(seeds), len(seeds) + 1)
-final_gains, final_seconds = train_all(finals, final_seeds, finals_steps)
+config = TrainConfig(steps=close_steps, learning_rate=1e-3)
+race = compare_trainings("10_close", close, patches, config, by_crop, seeds=close_seeds)
 
+# %%
 figure, axes = plt.subplots(figsize=(7, 3.6))
 for place, values in enumerate(final_gains.values()):
     axes.plot([place] * len(values), values, "o", color="grey", ms=5)

@@ -1,8 +1,11 @@
 """Exercises: training."""
 
+import copy
 import math
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 
 from srlib.exercises.grading import Case, Exercise, Mistake
 from srlib.exercises.probes import no_gradient, with_gradients
@@ -376,4 +379,145 @@ _CHARBONNIER = Exercise(
     ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (_CLIP_BY_NORM, _LEARNING_RATE_AT, _EMA_UPDATE, _CHARBONNIER)
+# Find the bug: gradient accumulation
+
+
+class _SmallMemory(nn.Module):
+    """A network whose memory holds the graph of so many patches, until they have gone back."""
+
+    def __init__(self, patches):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.ConvTranspose2d(4, 3, 2, stride=2)
+        )
+        self.patches, self.held = patches, 0
+
+    def forward(self, lr):
+        self.held += len(lr)
+        if self.held > self.patches:
+            raise RuntimeError(
+                f"no memory for {self.held} patches at once, only for {self.patches}: send a part "
+                "backward before the next one goes forward"
+            )
+        sr = self.layers(lr)
+        if sr.requires_grad:
+            sr.register_hook(lambda _: setattr(self, "held", self.held - len(lr)))
+        return sr
+
+
+def _after_a_step(answer, network, parts):
+    """Use a network that has gradients from the step before."""
+    network = copy.deepcopy(network)
+    for weight in network.parameters():
+        weight.grad = torch.full_like(weight, 0.3)
+    return answer(network, parts)
+
+
+def _gradients_in_parts(network, parts):
+    count = sum(len(lr) for lr, _ in parts)
+    network.zero_grad()
+    for lr, hr in parts:
+        (F.l1_loss(network(lr), hr) * len(lr) / count).backward()
+    return [weight.grad for weight in network.parameters()]
+
+
+def _added_up(network, parts, *, share, zero="before"):
+    """Accumulate with another share for each part, or zeroed elsewhere."""
+    sizes = [len(lr) for lr, _ in parts]
+    if zero == "before":
+        network.zero_grad()
+    for lr, hr in parts:
+        if zero == "each":
+            network.zero_grad()
+        (F.l1_loss(network(lr), hr) * share(len(lr), sizes)).backward()
+    return [weight.grad for weight in network.parameters()]
+
+
+def _parts_cases():
+    def parts(*sizes, seed):
+        return [
+            (
+                _tensor(size, 3, 4, 5, seed=seed + k).sigmoid(),
+                _tensor(size, 3, 8, 10, seed=50 + seed + k).sigmoid(),
+            )
+            for k, size in enumerate(sizes)
+        ]
+
+    torch_state = torch.get_rng_state()
+    torch.manual_seed(3)
+    network = _SmallMemory(4)
+    torch.set_rng_state(torch_state)
+    return (
+        Case("parts of 4, 4 and 2 patches", (network, parts(4, 4, 2, seed=1))),
+        Case("parts of one size", (network, parts(3, 3, seed=20))),
+        Case("a single part", (network, parts(4, seed=30))),
+    )
+
+
+_GRADIENTS_IN_PARTS = Exercise(
+    title="find the bug: gradient accumulation",
+    reference=_gradients_in_parts,
+    probe=_after_a_step,
+    tolerance=1e-5,
+    cases=_parts_cases,
+    mistakes=(
+        Mistake(
+            lambda network, parts: _added_up(
+                network, parts, share=lambda size, sizes: 1, zero="each"
+            ),
+            "Only the last part counts: before it, the gradients of the others are set to zero.",
+        ),
+        Mistake(
+            lambda network, parts: _added_up(
+                network, parts, share=lambda size, sizes: size / sum(sizes), zero="each"
+            ),
+            "Now each part has its share, but only the last part counts: before it, the gradients "
+            "of the others are set to zero.",
+        ),
+        Mistake(
+            lambda network, parts: _added_up(network, parts, share=lambda size, sizes: 1),
+            "The parts add up now, but each as if it were the whole batch: with three parts the "
+            "gradient is about three times too long. What is the share of a part?",
+        ),
+        Mistake(
+            lambda network, parts: _added_up(
+                network, parts, share=lambda size, sizes: 1 / len(sizes)
+            ),
+            "Each part counts alike, also a smaller one. Each patch should count alike.",
+        ),
+        Mistake(
+            lambda network, parts: _added_up(
+                network, parts, share=lambda size, sizes: size / sizes[0] / len(sizes)
+            ),
+            "The share of a part is taken of the first part's size. It should be a share of all "
+            "patches.",
+        ),
+        Mistake(
+            lambda network, parts: _added_up(
+                network, parts, share=lambda size, sizes: size / sum(sizes), zero="never"
+            ),
+            "The gradients from the step before are still in it. Set them to zero once, before the "
+            "first part.",
+        ),
+        Mistake(
+            lambda network, parts: _added_up(
+                network, parts, share=lambda size, sizes: 1 / sum(sizes)
+            ),
+            "F.l1_loss is the mean over a part's patches already. Divided by the number of all "
+            "patches, it is too small.",
+        ),
+    ),
+    hints=(
+        "backward() adds to the gradients that are there. When must they be set to zero?",
+        "F.l1_loss is a mean over one part. Which share of all patches is in that part?",
+        "zero_grad() once, before the loop; in it, (len(lr) / count * loss).backward()",
+    ),
+)
+
+EXERCISES: tuple[Exercise, ...] = (
+    _CLIP_BY_NORM,
+    _LEARNING_RATE_AT,
+    _EMA_UPDATE,
+    _CHARBONNIER,
+    _GRADIENTS_IN_PARTS,
+)
