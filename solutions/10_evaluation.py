@@ -28,7 +28,8 @@
 # Time: 75 minutes to read and try. Of these the computer needs at most 3 minutes on two CPU cores;
 # calculated, not measured: 6 on a T4 GPU, 4 on an A100.
 
-# %%
+# %% tags=["folded"]
+# @title Imports
 import functools
 import io
 import itertools
@@ -45,15 +46,17 @@ from scipy import stats
 from torch import nn
 from tqdm.auto import tqdm
 
-# %%
+# %% tags=["folded"]
+# @title Imports from the course's library
 from srlib.assets import is_cached, sample_image, sample_names
 from srlib.data import PatchSampler, load_images, make_pairs
 from srlib.environment import by_profile
 from srlib.evaluation import evaluate, published_results, upscale
 from srlib.exercises import check
 from srlib.figures import compare, show, zoom_grid
+from srlib.figures.history import plot_trainings
 from srlib.image import rgb_to_y, to_float
-from srlib.layers import BicubicUpsample, DeconvBlock, ResidualBlock
+from srlib.layers import BicubicUpsample
 from srlib.metrics import psnr, score
 from srlib.models import PoolingCNN, SrResNet, load_pretrained, pretrained
 from srlib.resample import imresize
@@ -90,10 +93,8 @@ networks = {
 }
 pretrained()[["scale", "parameters"]]
 
-# %%
-scale = 4
-upscalers = {"bicubic": functools.partial(imresize, scale=scale)}
-upscalers |= {name: functools.partial(upscale, network) for name, network in networks.items()}
+# %% tags=["folded", "experiment"]
+# @title The middle of an image
 
 
 def middle(image, side):
@@ -104,6 +105,10 @@ def middle(image, side):
     return image[top : top + side, left : left + side]
 
 
+# %%
+scale = 4
+upscalers = {"bicubic": functools.partial(imresize, scale=scale)}
+upscalers |= {name: functools.partial(upscale, network) for name, network in networks.items()}
 photographs = {name: middle(sample_image(name), photo_side) for name in sample_names("test")}
 photo_pairs = {pair.name: pair for pair in make_pairs(photographs, scale)}
 
@@ -120,8 +125,10 @@ def enlarged(network, photo):
 #
 # *Predict:* by how many decibels do they differ? Where would you look for the difference?
 
+# %% tags=["folded"]
+# @title Enlarge the cat, and find where the versions differ
 
-# %%
+
 def loudest_box(image, other, side):
     """Find the square in which two images differ most: (top, left, side, side)."""
     difference = np.abs(image.astype(float) - other).mean(axis=2)  # (H, W)
@@ -138,6 +145,14 @@ show(
     "A cat with a box where the networks change most, and the box enlarged: original, bicubic, "
     "small network, full network.",
 )
+
+# %% [markdown]
+# <details><summary>What happened</summary>
+#
+# The scores stand over the pictures. A decibel is much in a table and little to the eye. The box is
+# where the networks change most: on edges, fur and other fine structure.
+#
+# </details>
 
 # %% [markdown]
 # ## 1. The benchmark
@@ -173,13 +188,20 @@ easy, hard = np.full((9, 9), 2.55), np.full((9, 9), 25.5)  # 40 dB and 20 dB
 print("mean of scores {:.2f} dB, pooled {:.2f} dB".format(*two_means([easy, hard])))
 
 # %% [markdown]
-# Stuck? Run `from srlib.exercises import hint` and `hint("10.1")`. A wrong answer never stops
-# the notebook: `check` hands on the reference.
+# <details><summary>What happened</summary>
 #
-# The pooled number belongs to the worst image. The tables state the mean of the scores, and so
-# does `evaluate`. What the choice alone is worth on the photographs:
+# 22.97 dB: the pooled number belongs to the worst image.
+#
+# </details>
+#
+# Stuck? Run `hint("10.1")`. A wrong answer never stops the notebook: `check` hands on the
+# reference.
+#
+# The tables of the field state the mean of the scores, and so does `evaluate`. What the choice
+# alone is worth on the photographs:
 
-# %%
+# %% tags=["folded"]
+# @title Both means over the photographs
 rows = {}
 for name in upscalers:
     errors = [
@@ -202,8 +224,10 @@ for name in benchmarks:
         sets[name] = make_pairs(load_images(name, scale), scale)
 print({name: f"{len(pairs)} images" for name, pairs in sets.items()})
 
+# %% tags=["folded"]
+# @title Score all sets
 
-# %%
+
 def tidy(table, digits=2):
     """Make the numbers of a table readable: missing ones empty, large ones whole."""
 
@@ -238,7 +262,8 @@ tidy(ours)
 # The same beside what papers report (`published_results` has the sources). Only where a set was
 # scored above do the first rows have a number to compare.
 
-# %%
+# %% tags=["folded"]
+# @title The published table
 published = published_results(scale)
 beside = published.pivot(index="network", columns="dataset", values="psnr_db")
 beside.insert(0, "parameters", published.groupby("network")["parameters"].first())
@@ -247,7 +272,8 @@ columns = ["parameters", *datasets]
 together = pd.concat([ours.reindex(columns=columns), beside[columns].sort_values("Set5")])
 tidy(together)
 
-# %%
+# %% tags=["folded"]
+# @title What each was trained on
 for row in published.drop_duplicates("network").dropna(subset="trained_on").itertuples():
     print(f"{row.network}, trained on {row.trained_on}: {row.source}")
 
@@ -264,7 +290,8 @@ for row in published.drop_duplicates("network").dropna(subset="trained_on").iter
 #
 # The other factors, on the smallest set at hand:
 
-# %%
+# %% tags=["folded"]
+# @title The other factors
 rows = {}
 for factor in (2, 3):
     network = load_pretrained(f"srresnet_x{factor}").to(device)
@@ -289,7 +316,8 @@ pd.DataFrame(rows).T.round(2)
 #
 # *Predict:* on how many images is the full network worse than the small one?
 
-# %%
+# %% tags=["folded"]
+# @title Draw the images one by one
 listed = [name for name, pairs in sets.items() if len(pairs) <= 20]  # what fits in a figure
 by_image = pd.DataFrame(
     {
@@ -317,6 +345,13 @@ for axes in panels:
 show(figure, "A row for each image. Left its three scores, right the difference of two networks.")
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# The right panel shows a dot left of the line for each image on which the full network is worse;
+# the next table counts them. It is nearly five times as large, and still not ahead everywhere.
+#
+# </details>
+#
 # The scores lie some ten decibels apart, the differences much closer together. Both networks had
 # the **same** images, so the comparison is **paired**: subtract image by image first, and most of
 # what makes an image easy or hard drops out.
@@ -339,7 +374,8 @@ def paired_difference(scores_a, scores_b):
 
 paired_difference = check("10.2", paired_difference)
 
-# %%
+# %% tags=["folded"]
+# @title The differences as a table
 rows = {}
 for a, b in (("small", "bicubic"), ("full", "bicubic"), ("full", "small")):
     scores_a, scores_b = by_image[a].to_numpy(), by_image[b].to_numpy()
@@ -372,8 +408,10 @@ tidy(pd.DataFrame(rows).T)
 #
 # *Predict:* a network was trained to have a small error everywhere. Where is what remains?
 
+# %% tags=["folded"]
+# @title Draw the errors
 
-# %%
+
 def error_of(network, photo):
     """Absolute error of the luma: (H, W), in grey levels."""
     return np.abs(
@@ -401,9 +439,13 @@ show(
 )
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
 # The title of a map is its mean. Smooth areas are right from the start. Edges gain, because how an
 # edge goes on can be learned. Fine texture keeps most of its error: what lies above the LR image's
 # sampling limit is gone (notebook 01), and every network can only guess it.
+#
+# </details>
 #
 # ### Failure cases
 #
@@ -414,7 +456,8 @@ gain = (by_image["full"] - by_image["bicubic"]).loc["photographs"].sort_values()
 least, most = gain.index[0], gain.index[-1]
 gain.round(2).rename("full minus bicubic (dB)").to_frame()
 
-# %%
+# %% tags=["folded"]
+# @title Draw the one that gains least
 hr = photo_pairs[least].hr
 worst_box = loudest_box(enlarged("full", least), hr, min(hr.shape[:2]) // 4)
 versions = {"original": hr} | {name: enlarged(name, least) for name in upscalers}
@@ -454,7 +497,8 @@ def excess(network, photo):
     return 10 * np.log10(spectrum(enlarged(network, photo)) / spectrum(photo_pairs[photo].hr))
 
 
-# %%
+# %% tags=["folded"]
+# @title Draw the spectra
 behind = (by_image["full"] - by_image["small"]).loc["photographs"].idxmin()
 ring = (np.arange(25) + 0.5) / 50  # the middle of each, cycles a pixel
 figure, panels = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
@@ -479,7 +523,8 @@ again = imresize(enlarged("full", behind), 1 / scale).astype(float)
 off = np.abs(again - photo_pairs[behind].lr).mean()
 print(f"{behind}, full, shrunk again: {off:.2f} grey levels from the LR image")
 
-# %%
+# %% tags=["folded"]
+# @title Draw the place
 versions = {"original": photo_pairs[behind].hr}
 versions |= {name: enlarged(name, behind) for name in upscalers}
 top, left, height, width = loudest_box(versions["full"], versions["small"], side // 4)
@@ -491,19 +536,26 @@ show(
 )
 
 # %% [markdown]
-# Right of the dotted line, the sampling limit of the LR image, whatever a network draws is what it
-# has learned. Mostly that is less than there was: the mean of all that is possible is soft.
+# <details><summary>What happened</summary>
+#
+# Bicubic interpolation is below 0 dB nearly everywhere. So is a network, only less: right of the
+# dotted line, the sampling limit of the LR image, whatever it draws is what it has learned, and the
+# mean of all that is possible is soft.
 #
 # A line above 0 dB is a photograph that is itself soft. The networks learned from sharp ones, and
 # made it as sharp as those. Nothing in the LR image says that this is wrong: shrunk again, the
 # result is nearly that image (notebook 01). A network that is better on sharp photographs can lose
 # here for that very reason.
 #
+# </details>
+#
 # Now go through the pictures yourself. The four windows are original, bicubic, small and full, and
 # the caption has the PSNR *in the window*.
 
+# %% tags=["folded"]
+# @title A slider for the window
 
-# %%
+
 def strip(images, factor):
     """Put images beside each other, each pixel as a square, with a white gap."""
     large = [image.repeat(factor, axis=0).repeat(factor, axis=1) for image in images]
@@ -528,7 +580,6 @@ def window_at(picture, down, across):
     return strip([hr[inside], *parts.values()], 4), "original; " + ", ".join(scores)
 
 
-# %%
 window_slider = Explorer(
     window_at,
     picture=ipywidgets.Dropdown(options=list(photo_pairs), value="coffee"),
@@ -581,7 +632,8 @@ for kind, (damage, strengths) in damages.items():
 damaged = pd.DataFrame(rows, columns=["kind", "strength", "image", "network", "psnr_db"])
 damaged = damaged.pivot(index=["kind", "strength", "image"], columns="network", values="psnr_db")
 
-# %%
+# %% tags=["folded"]
+# @title Draw the gain on damaged inputs
 figure, panels = plt.subplots(1, 2, figsize=(10, 4), sharey=True)
 for axes, (kind, (_, strengths)) in zip(panels, damages.items()):
     for name, marker in (("small", "s-"), ("full", "D-")):
@@ -603,7 +655,8 @@ show(
     "towards or below zero.",
 )
 
-# %%
+# %% tags=["folded"]
+# @title Where it is lost
 for kind, (_, strengths) in damages.items():
     for name in networks:
         above = [(damaged[name] - damaged["bicubic"])[kind, k].mean() for k in strengths]
@@ -612,15 +665,22 @@ for kind, (_, strengths) in damages.items():
         print(f"{name}, {kind}: {above[0]:+.2f} dB at {strengths[0]}; {worse}")
 
 # %% [markdown]
-# The baseline gets the same damaged input. A network that was trained on clean bicubic images takes
-# what it finds for detail, so it sharpens the blocks of the JPEG and the grains of the noise. The
-# network that is better on clean images need not be the better one here: compare the two curves.
-# IMDN, in the audit of notebook 03, loses 2.6 dB by JPEG of quality 90.
+# <details><summary>What happened</summary>
 #
-# The cure is training on damaged inputs (Zhang et al. 2021), at some cost on clean ones. A
-# benchmark with clean inputs says nothing about any of this, so a model card must.
+# The lines above the text say how much is left, and where it turns to a loss. The baseline gets the
+# same damaged input. A network that was trained on clean bicubic images takes what it finds for
+# detail, so it sharpens the blocks of the JPEG and the grains of the noise. The network that is
+# better on clean images need not be the better one here: compare the two curves. IMDN, in the audit
+# of notebook 03, loses 2.6 dB by JPEG of quality 90 (measured in
+# `data/records/protocol_audit_imdn.csv`).
+#
+# </details>
+#
+# A benchmark with clean inputs says nothing about any of this, so a model card must. The cure is
+# training on damaged inputs (Zhang et al. 2021), at some cost on clean ones.
 
-# %%
+# %% tags=["folded"]
+# @title A slider for the JPEG quality
 crop_of = {pair.name: pair.hr for pair in crop_pairs}
 
 
@@ -675,8 +735,10 @@ def self_ensemble(upscaler, image):
 
 self_ensemble = check("10.3", self_ensemble)
 
+# %% tags=["folded"]
+# @title Without rounding, and by the library
 
-# %%
+
 def in_float(network):
     """Make an upscaler of arrays that does not round: (H, W, 3) -> float, 0..255."""
 
@@ -702,7 +764,8 @@ print(f"yours and srlib's upscale(..., ensemble=True) differ by at most {differe
 # %% [markdown]
 # The gain by image and the cost, on the smallest benchmark at hand:
 
-# %%
+# %% tags=["folded"]
+# @title Score and time it
 target = next((name for name in sets if name != "photographs"), "photographs")
 pairs = sets[target] if target != "photographs" else crop_pairs
 ensemble_scores, seconds_of = {}, {}
@@ -729,27 +792,34 @@ print(f"{target}, {len(pairs)} images")
 tidy(pd.DataFrame(rows).T, digits=3)
 
 # %% [markdown]
-# IMDN gains 0.09 dB on Set5 (`data/records/protocol_audit_imdn.csv`). The gain is small; the
-# standard error and the column beside it say how sure it is. It comes from the averaging, not from
-# the network. A table may have it if it says so and states the eightfold cost; to compare a network
-# *with* against another *without* is a trick. For the same time one may run a larger network, and
-# what that gives depends on its training: compare the step from small to full in section 2.
+# <details><summary>What happened</summary>
+#
+# A tenth or two, for nearly eight times the time. The standard error and the column beside it say
+# how sure the gain is. IMDN gains 0.09 dB on Set5 (measured in
+# `data/records/protocol_audit_imdn.csv`).
+#
+# </details>
+#
+# It comes from the averaging, not from the network. A table may have it if it says so and states
+# the eightfold cost; to compare a network *with* against another *without* is a trick. For the same
+# time one may run a larger network, and what that gives depends on its training: compare the step
+# from small to full in section 2.
 #
 # ## 6. An ablation with error bars
 #
-# An **ablation** takes parts away, to see what each is worth. Six networks, all trained here, with
-# the same patches in the same order, for the same number of steps:
+# An **ablation** takes parts away, to see what each is worth. Eight networks, all trained alike,
+# with the same patches in the same order, for the same number of steps:
 #
 # - **classical CNN**: convolve and pool, as for classification, then enlarge (notebook 04);
-# - **plain**: bicubic interpolation first, then convolutions at the output's size (started by He's
-#   rule, as is the plain part of "deconvolution");
+# - **plain**: bicubic interpolation first, then convolutions at the output's size;
 # - **residual**: the same with skips over blocks and features (notebook 05);
 # - **deconvolution**: plain, but on the LR image, enlarged inside (notebook 06);
-# - **both**: residual and deconvolution;
-# - **full SrResNet**: both, and the skip over the image (notebook 07).
+# - **full**: SrResNet (notebook 07);
+# - **full without** block skips, feature skip or image skip: one part taken away.
 #
-# *Predict:* put the six in order. Then guess how far apart two seeds of one network are.
-
+# The plain stacks get He's start, which was made for them (He et al. 2015).
+#
+# *Predict:* put the eight in order. Then guess how far apart two seeds of one network are.
 
 # %% tags=["experiment"]
 scale, size = 4, {"channels": channels, "num_blocks": num_blocks}
@@ -818,82 +888,135 @@ def by_crop(upscaler):
 config = TrainConfig(steps=steps, learning_rate=1e-3)
 ablation = compare_trainings("10_ablation", makers, patches, config, by_crop, seeds=seeds)
 
-# %%
-figure, panels = plt.subplots(1, 2, figsize=(10, 4), width_ratios=(3, 2))
-for place, (name, values) in enumerate(gains.items()):
-    spread = [[values.mean() - values.min()], [values.max() - values.mean()]]
-    panels[0].errorbar(place, values.mean(), spread, fmt="_", ms=22, capsize=5, color=f"C{place}")
-    panels[0].plot([place] * len(values), values, "o", ms=4, color=f"C{place}")
-    panels[1].plot(seconds[name], values, "o", color=f"C{place}", label=name)
-panels[0].set_xticks(range(len(gains)), [name.replace(" ", "\n") for name in gains], fontsize=9)
-panels[0].set(ylabel="PSNR above bicubic (dB)", title=f"{steps} steps each")
-panels[1].set(xlabel="seconds of training", title="the same, by time")
-for axes in panels:
-    axes.axhline(0, color="grey", linestyle=":")
-panels[1].legend(fontsize=8)
-figure.suptitle(f"{len(seeds)} seeds: every dot is a training, dash and bar are mean and range")
+# %% tags=["folded"]
+# @title Draw the ablation
+long_ablation = long_run("10_ablation")
+base_db = pd.Series(by_crop(functools.partial(imresize, scale=scale)))
+figure = plot_trainings(
+    ablation, long_ablation, baselines={"bicubic": base_db.mean()}, lowest_db=base_db.mean() - 5
+)
+figure.set_size_inches(10, 4.8)
 show(
     figure,
-    "Gain over bicubic interpolation of six networks, a dot for each seed; left by network, right "
-    "against training time. The dotted line is bicubic interpolation.",
+    "PSNR against step for eight networks, here and in the long run. Those with the image skip "
+    "start at bicubic; the others start far below and have passed it, or not, by the end.",
 )
+print(long_ablation.summary())
 
 # %% [markdown]
-# For each network: its parameters, its time for the same number of steps, and how far it stays
-# behind the full one. The seeds are paired as well, because with one seed all networks see the
-# same patches. With few seeds a standard error is itself uncertain, so the bar is higher than two:
-# Student's t tells how high.
+# Each training has a score for each crop, and all saw the same patches in the same order. So the
+# differences to the full network are paired twice: over the seeds, and over the crops.
+#
+# ### Exercise 10.4: find the bug
+#
+# How sure is a mean difference, if both networks were trained again from other seeds and scored on
+# the same crops? Somebody has 3 seeds and 6 crops, and takes all 18 differences for independent.
+# The error comes out too small, by a factor of two and more.
+#
+# ```python
+# def error_over_seeds(scores_a, scores_b):
+#     differences = (scores_a - scores_b).ravel()
+#     return differences.mean(), differences.std(ddof=1) / len(differences) ** 0.5
+# ```
+#
+# Another seed moves the scores of all crops together. What is independent here, and how many of
+# these are there? Write it right.
 
 
 # %%
-def against(reference, makers, gains, seconds):
-    """Table of all networks against one of them, over paired seeds."""
-    bar = stats.t.ppf(0.975, len(gains[reference]) - 1)  # exceeded by chance in one case of twenty
-    rows = {}
-    for name, values in gains.items():
+def error_over_seeds(scores_a, scores_b):
+    """Mean of a minus b and its standard error over seeds: arrays (crops, seeds) -> two floats.
+
+    Both networks were trained from the same seeds: a column each.
+    """
+    ### BEGIN SOLUTION
+    differences = (scores_a - scores_b).mean(axis=0)  # one for each seed
+    return differences.mean(), differences.std(ddof=1) / len(differences) ** 0.5
+    ### END SOLUTION
+
+
+error_over_seeds = check("10.4", error_over_seeds)
+
+# %% [markdown]
+# Turned on its side, the same function gives the error over crops: what if the pictures had been
+# others? With so few of either, a standard error is itself uncertain, so the bar is higher than
+# two: Student's t tells how high. A difference is called sure where it passes both bars.
+
+
+# %%
+def paired(run, a, b):
+    """Mean of a minus b in dB, then its standard errors over seeds and over crops, and two bars."""
+    table = run.parts.pivot(index="part", columns=["candidate", "seed"], values="psnr_db")
+    scores_a, scores_b = table[a].to_numpy(), table[b].to_numpy()  # (crops, seeds)
+    mean, seed_error = error_over_seeds(scores_a, scores_b)
+    _, crop_error = error_over_seeds(scores_a.T, scores_b.T)
+    bars = [stats.t.ppf(0.975, count - 1) for count in scores_a.shape[::-1]]
+    return mean, seed_error, crop_error, *bars
+
+
+# %% tags=["folded"]
+# @title Each network against the full one
+
+
+def against(run, reference):
+    """Table of all candidates against one of them."""
+    rows, seconds = {}, run.curves.groupby("candidate")["seconds"].max()
+    for name, scores in run.scores().iterrows():
         rows[name] = {
-            "parameters": sum(p.numel() for p in makers[name]().parameters()),
-            "seconds": seconds[name].mean(),
-            "gain (dB)": values.mean(),
-            "range over seeds": np.ptp(values),
+            "parameters": run.record["parameters"][name],
+            "times as long": seconds[name] / seconds[reference],
+            "gain (dB)": scores.mean() - base_db.mean(),
+            "range over seeds": np.ptp(scores),
         }
         if name != reference:
-            mean, error = paired_difference(values, gains[reference])
+            mean, seed_error, crop_error, seed_bar, crop_bar = paired(run, name, reference)
+            sure = abs(mean) > seed_bar * seed_error, abs(mean) > crop_bar * crop_error
             rows[name] |= {
                 f"minus {reference}": mean,
-                "standard errors": abs(mean) / error,
-                f"above {bar:.1f}": "yes" if abs(mean) > bar * error else "no",
+                "error, seeds": seed_error,
+                "error, crops": crop_error,
+                "beyond chance for": {
+                    (True, True): "seeds and crops",
+                    (True, False): "seeds",
+                    (False, True): "crops",
+                    (False, False): "neither",
+                }[sure],
             }
     return pd.DataFrame(rows).T
 
 
-tidy(against("full SrResNet", makers, gains, seconds))
+tidy(against(long_ablation, "full"))
 
-# %%
-for a, b in (("residual", "plain"), ("both", "deconvolution")):
-    mean, error = paired_difference(gains[a], gains[b])
-    print(f"{a} minus {b}: {mean:+.2f} dB, {abs(mean) / error:.1f} standard errors")
+# %% tags=["folded"]
+# @title What each step is worth
+for a, b in (
+    *(("residual", "plain"), ("deconvolution", "plain")),
+    *(("full without image skip", "deconvolution"), ("full", "full without image skip")),
+):
+    mean, error, _, bar, _ = paired(long_ablation, a, b)
+    print(f"{a} minus {b}: {mean:+.2f} dB, {abs(mean) / error:.1f} standard errors; bar {bar:.1f}")
 
 # %% [markdown]
-# The last column of the table says whether the difference to the full network is larger than what
-# chance does in one case of twenty; hold the two lines below it against the same bar. Among many
-# rows, one "yes" near the bar may be that case. How to read the rest:
+# <details><summary>What happened</summary>
 #
-# - These are short trainings of small networks. They show what is learned **fast**. The published
-#   SRResNet has no image skip either, and a million steps later it is where the table of section 1
-#   has it. What "both" lacks here is time, not ability.
+# TODO
+#
+# </details>
+#
+# How to read such a table:
+#
 # - All have one learning rate. A fair contest looks for the best one of each.
-# - Plain and residual are given the bicubic image and work at the output's size, so the same number
-#   of steps takes them longer. Deconvolution has to learn the enlarging, on the small image. At
-#   equal **time** it would get more steps: the right panel shows how many times as many. A paper
-#   that fixes one of the two must say which.
+# - Plain and residual work at the output's size, so the same number of steps takes them longer:
+#   the column says how many times. At equal **time** the others would get more steps. A paper that
+#   fixes one of the two must say which.
 # - The pooling network has most of its parameters in one wide deconvolution. They do not bring
 #   back the positions that it has thrown away (notebook 04).
+# - Among many rows, one difference near the bar may be the one case of twenty that chance makes.
 #
 # ## 7. A difference of tenths
 #
 # Those were differences of decibels. Most papers argue about tenths. So, a closer race: the full
-# network with three ways of enlarging, from notebook 06, and two more seeds.
+# network with three ways of enlarging, from notebook 06. The long run has five seeds.
 #
 # *Predict:* is there a winner?
 
@@ -905,44 +1028,80 @@ close = {
 config = TrainConfig(steps=close_steps, learning_rate=1e-3)
 race = compare_trainings("10_close", close, patches, config, by_crop, seeds=close_seeds)
 
-# %%
-figure, axes = plt.subplots(figsize=(7, 3.6))
-for place, values in enumerate(final_gains.values()):
-    axes.plot([place] * len(values), values, "o", color="grey", ms=5)
-    error = values.std(ddof=1) / len(values) ** 0.5
-    axes.errorbar(place + 0.15, values.mean(), error, fmt="D", capsize=6, color=f"C{place}")
-axes.plot(range(len(finals)), list(final_gains.values()), color="grey", lw=0.6)  # a line a seed
-axes.set_xticks(range(len(finals)), finals)
-axes.set(ylabel="PSNR above bicubic (dB)", xlim=(-0.5, len(finals) - 0.5))
-axes.set_title(
-    f"{len(final_seeds)} seeds, {finals_steps} steps; mean and standard error beside the dots"
-)
+# %% tags=["folded"]
+# @title Draw the close race
+long_race = long_run("10_close")
+figure, panels = plt.subplots(1, 2, figsize=(10, 3.8))
+for axes, run, title in zip(panels, (race, long_race), ("this run", "the long run"), strict=True):
+    gains = run.scores() - base_db.mean()
+    axes.plot(range(len(gains)), gains, ".-", color="grey", linewidth=0.6)  # a line a seed
+    errors = gains.std(axis=1, ddof=1) / gains.shape[1] ** 0.5
+    for place in range(len(gains)):
+        mean, error = gains.iloc[place].mean(), errors.iloc[place]
+        axes.errorbar(place + 0.15, mean, error, fmt="D", capsize=6, color=f"C{place}")
+    axes.set_xticks(range(len(gains)), gains.index)
+    axes.set(ylabel="PSNR above bicubic (dB)", xlim=(-0.5, len(gains) - 0.5))
+    axes.set_title(f"{title}: {run.curves['step'].max():,} steps, {gains.shape[1]} seeds")
 show(
     figure,
     "Gain over bicubic of three upsamplers, a dot for each seed joined by lines, and mean with "
-    "standard error.",
+    "standard error; left in this run, right in the long run.",
 )
 
-# %%
-tidy(against("pixel_shuffle", finals, final_gains, final_seconds), digits=3)
-
-# %%
-for a, b in itertools.combinations(finals, 2):
-    duels = [x > y for x, y in itertools.product(final_gains[a], final_gains[b])]
+# %% tags=["folded"]
+# @title The race as a table, and as duels
+print(long_race.summary())
+ends = long_race.scores()
+for a, b in itertools.combinations(ends.index, 2):
+    duels = [x > y for x, y in itertools.product(ends.loc[a], ends.loc[b])]
     print(f"one training of each, any seeds: {a} beats {b} in {sum(duels)} of {len(duels)} cases")
+tidy(against(long_race, "pixel_shuffle"), digits=3)
 
 # %% [markdown]
-# The last lines are what a paper with one seed each would have found. Where the count is far from
-# none and from all, such a paper could have claimed either.
+# <details><summary>What happened</summary>
 #
-# A "no" does not mean that two networks are equal. It means that these seeds do not tell. And a
-# "yes" holds for this size and this many steps, no further: a longer training may turn it round.
-# The three differ in parameters and in time, too, so even a sure winner may owe it to these.
+# TODO
+#
+# </details>
+#
+# The duels are what a paper with one seed each would have found. Where the count is far from none
+# and from all, such a paper could have claimed either.
+#
+# "Neither" does not mean that two networks are equal. It means that these seeds and crops do not
+# tell. And a sure difference holds for this size and this many steps, no further: a longer training
+# may turn it round. The three differ in parameters and in time, too, so even a sure winner may owe
+# it to these.
+#
+# ## 8. Measure something of your own
+#
+# **Open.** All LR images here were shrunk by one bicubic resize. Many cameras and programs average
+# each 4 x 4 pixels instead. How much of the gain is left then? Say first what you expect: a box
+# average loses no more than bicubic shrinking does.
+#
+# <details><summary>A sample answer</summary>
+#
+# ```python
+# rows = {}
+# for name, pair in {pair.name: pair for pair in crop_pairs}.items():
+#     h, w = pair.lr.shape[:2]
+#     mean = pair.hr.reshape(h, scale, w, scale, 3).mean(axis=(1, 3))
+#     for shrunk, lr in (("bicubic", pair.lr), ("box", rounded(mean))):
+#         scores = {n: score(f(lr), pair.hr, scale)[0] for n, f in upscalers.items()}
+#         rows[name, shrunk] = scores["full"] - scores["bicubic"]
+# pd.Series(rows).unstack().round(2)
+# ```
+#
+# A box average is a little softer than the bicubic one, and the network does not know it. It loses
+# a good part of its gain, and on some crops all of it. No noise, no JPEG: only another filter. The
+# name of the resize belongs beside every score (notebook 03).
+#
+# </details>
 
 # %% [markdown]
 # ## What you saw
 
-# %%
+# %% tags=["folded"]
+# @title The numbers
 for name, values in by_image.items():
     means = values.groupby(level=0, sort=False).mean()
     print(f"{name}: " + ", ".join(f"{key} {value:.2f} dB" for key, value in means.items()))
@@ -957,7 +1116,7 @@ for name in networks:
     extra = ensemble_scores[name, True] - ensemble_scores[name, False]
     ratio = seconds_of[name, True] / seconds_of[name, False]
     print(f"{name}, self-ensemble: {extra.mean():+.3f} dB for {ratio:.1f} times the time")
-for name, values in gains.items():
+for name, values in (long_ablation.scores() - base_db.mean()).iterrows():
     print(f"{name}: {values.mean():+.2f} dB against bicubic, range over seeds {np.ptp(values):.2f}")
 
 # %% [markdown]

@@ -2,10 +2,13 @@
 
 import copy
 import math
+import statistics
 
 import numpy as np
+import pandas as pd
 import torch
 import torch.nn.functional as F
+from scipy import stats
 
 
 # 09.1
@@ -202,12 +205,152 @@ def squares(network, parts):
     return [weight.grad for weight in network.parameters()]
 
 
+# 10.1
+def by_logs(errors):
+    each = [20 * np.log10(255) - 10 * np.log10((error**2).mean()) for error in errors]
+    squares, count = sum((error**2).sum() for error in errors), sum(e.size for e in errors)
+    return sum(each) / len(each), 20 * np.log10(255) - 10 * np.log10(squares / count)
+
+
+def by_vdot(errors):
+    pooled = sum(np.vdot(e, e) for e in errors) / sum(map(np.size, errors))
+    return [np.mean([psnr_of(np.vdot(e, e) / e.size) for e in errors]), psnr_of(pooled)]
+
+
+def psnr_of(mse):
+    return float(10 * np.log10(65025 / mse))
+
+
+def by_weights(errors):
+    mse = np.array([np.square(e).mean() for e in errors])
+    return psnr_of(mse.prod() ** (1 / len(mse))), psnr_of(
+        np.average(mse, weights=[e.size for e in errors])
+    )
+
+
+def by_tensors(errors):
+    errors = [torch.from_numpy(e) for e in errors]
+    mse = torch.stack([(e**2).mean() for e in errors])
+    pooled = torch.cat([e.flatten() for e in errors]).square().mean()
+    return (10 * torch.log10(255**2 / mse)).mean(), 10 * torch.log10(255**2 / pooled)
+
+
+def by_rms(errors):
+    rms = [np.linalg.norm(e) / e.size**0.5 for e in errors]
+    all_of_it = (
+        np.linalg.norm([np.linalg.norm(e) for e in errors]) / sum(e.size for e in errors) ** 0.5
+    )
+    return np.mean(20 * np.log10(255 / np.array(rms))), 20 * np.log10(255 / all_of_it)
+
+
+# 10.2
+def by_sem(scores_a, scores_b):
+    return np.mean(scores_a - scores_b), stats.sem(scores_a - scores_b)
+
+
+def by_statistics(scores_a, scores_b):
+    d = [float(a) - float(b) for a, b in zip(scores_a, scores_b, strict=True)]
+    return statistics.fmean(d), statistics.stdev(d) / math.sqrt(len(d))
+
+
+def by_covariance(scores_a, scores_b):
+    (aa, ab), (_, bb) = np.cov(scores_a, scores_b)
+    return scores_a.mean() - scores_b.mean(), ((aa + bb - 2 * ab) / len(scores_a)) ** 0.5
+
+
+def by_sums(scores_a, scores_b):
+    d, n = np.asarray(scores_a) - np.asarray(scores_b), len(scores_a)
+    mean = d.sum() / n
+    return np.array([mean, np.sqrt(((d - mean) ** 2).sum() / (n - 1) / n)])
+
+
+def by_series(scores_a, scores_b):
+    d = pd.Series(scores_a) - pd.Series(scores_b)
+    return [d.mean(), d.sem()]
+
+
+# 10.3
+def by_transposing(upscaler, image):
+    total = 0
+    for turn in (lambda x: x, lambda x: x.swapaxes(0, 1)):
+        for down in (slice(None), slice(None, None, -1)):
+            for right in (slice(None), slice(None, None, -1)):
+                total = total + turn(upscaler(turn(image[down, right])))[down, right] / 8
+    return total
+
+
+def flipped_after_turning(upscaler, image):
+    outputs = []
+    for k in range(4):
+        for flip in (lambda x: x, np.flipud):
+            outputs.append(np.rot90(flip(upscaler(flip(np.rot90(image, k)))), -k))
+    return sum(outputs) / len(outputs)
+
+
+def turned_three_times_more(upscaler, image):
+    mirrored = [image, image[:, ::-1]]
+    outputs = [[np.rot90(upscaler(np.rot90(m, k)), 4 - k) for k in range(4)] for m in mirrored]
+    return (np.mean(outputs[0], axis=0) + np.mean(outputs[1], axis=0)[:, ::-1]) / 2
+
+
+def of_copies(upscaler, image):
+    image, running = np.ascontiguousarray(image), None
+    for count in range(8):
+        k, flip = divmod(count, 2)
+        seen = np.rot90(image[::-1] if flip else image, k).copy()
+        back = np.rot90(upscaler(seen), -k)
+        back = back[::-1] if flip else back
+        running = back if running is None else running + (back - running) / (count + 1)
+    return running
+
+
+def in_torch(upscaler, image):
+    outputs = []
+    for k in range(4):
+        for dims in ([], [1]):
+            turned = torch.rot90(torch.from_numpy(image.copy()).flip(dims), k, (0, 1))
+            output = torch.from_numpy(np.array(upscaler(turned.numpy())))
+            outputs.append(torch.rot90(output, -k, (0, 1)).flip(dims))
+    return torch.stack(outputs).mean(0).numpy()
+
+
+# 10.4
+def means_first(scores_a, scores_b):
+    return by_sem(np.mean(scores_a, axis=0), np.mean(scores_b, axis=0))
+
+
+def by_frame(scores_a, scores_b):
+    d = pd.DataFrame(scores_a - scores_b).mean()
+    return d.mean(), d.sem()
+
+
+def by_t_test(scores_a, scores_b):
+    d = (scores_a - scores_b).mean(0)
+    return d.mean(), d.mean() / stats.ttest_1samp(d, 0).statistic
+
+
+def seed_by_seed(scores_a, scores_b):
+    d = [float((a - b).sum()) / len(a) for a, b in zip(scores_a.T, scores_b.T, strict=True)]
+    return statistics.mean(d), (statistics.variance(d) / len(d)) ** 0.5
+
+
+def by_covariance_of_crops(scores_a, scores_b):
+    d = scores_a - scores_b
+    return d.mean(), (np.cov(d).sum() / d.shape[0] ** 2 / d.shape[1]) ** 0.5
+
+
 RIGHT = {
     "09.1": [by_one_vector, by_torch, norm_of_norms, by_numpy, copies_first],
     "09.2": [by_sine, by_interp, by_torch_tensor, from_the_end, by_complex],
     "09.3": [by_lerp, by_foreach, by_difference, by_index, as_tuple],
     "09.4": [by_hypot, by_power, by_complex_abs, image_by_image, by_norm],
     "09.5": [by_autograd_grad, sums_first, patch_by_patch, running_mean, with_a_copy],
+    "10.1": [by_logs, by_vdot, by_weights, by_tensors, by_rms],
+    "10.2": [by_sem, by_statistics, by_covariance, by_sums, by_series],
+    "10.3": [
+        *(by_transposing, flipped_after_turning, turned_three_times_more, of_copies, in_torch)
+    ],
+    "10.4": [means_first, by_frame, by_t_test, seed_by_seed, by_covariance_of_crops],
 }
 WRONG = {
     "09.1": [
@@ -234,4 +377,27 @@ WRONG = {
         lambda sr, hr, eps=1e-3: by_hypot(sr, hr, eps) - eps,
     ],
     "09.5": [all_at_once, one_sum_of_losses, squares],
+    "10.1": [
+        lambda errors: by_logs([np.abs(error) ** 0.5 for error in errors]),
+        lambda errors: by_logs([error - error.mean() for error in errors]),
+        lambda errors: (np.median([by_logs([e])[0] for e in errors]), by_logs(errors)[1]),
+    ],
+    "10.2": [
+        lambda scores_a, scores_b: (np.median(scores_a - scores_b), by_sem(scores_a, scores_b)[1]),
+        lambda scores_a, scores_b: by_sem(np.sort(scores_a), np.sort(scores_b)),
+        lambda scores_a, scores_b: (by_sem(scores_a, scores_b)[0], stats.sem(scores_a)),
+    ],
+    "10.3": [
+        lambda upscaler, image: upscaler(image),
+        lambda upscaler, image: (upscaler(image) + upscaler(image[:, ::-1])[:, ::-1]) / 2,
+        lambda upscaler, image: by_transposing(upscaler, image).round(),
+    ],
+    "10.4": [
+        lambda scores_a, scores_b: by_sem(scores_a.ravel(), scores_b.ravel()),
+        lambda scores_a, scores_b: means_first(scores_b, scores_a),
+        lambda scores_a, scores_b: (
+            means_first(scores_a, scores_b)[0],
+            by_sem(scores_a[0], scores_b[0])[1],
+        ),
+    ],
 }

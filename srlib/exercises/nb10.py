@@ -110,8 +110,8 @@ def _with_spread(spread):
     )
 
 
-_SCORES_A = np.array([31.9, 26.4, 29.8, 35.2, 24.1])
-_SCORES_B = np.array([31.2, 26.5, 29.1, 34.0, 23.9])
+_SCORES_A = np.array([31.9, 29.7, 29.8, 35.2, 24.1])
+_SCORES_B = np.array([31.2, 30.0, 29.1, 34.0, 23.9])
 
 _PAIRED_DIFFERENCE = Exercise(
     title="paired difference",
@@ -197,6 +197,11 @@ def _rounded_last(upscaler, image):
     return np.clip(np.floor(_ensemble(upscaler, image) + 0.5), 0, 255).astype(np.uint8)
 
 
+def _turned_further(image, turns, flip):
+    image = np.rot90(image, turns)
+    return np.flip(image, axis=1) if flip else image
+
+
 def _back_in_wrong_order(image, turns, flip):
     return np.rot90(np.flip(image, axis=1) if flip else image, -turns)
 
@@ -256,6 +261,11 @@ _SELF_ENSEMBLE = Exercise(
             "to be undone.",
         ),
         Mistake(
+            lambda upscaler, image: _ensemble(upscaler, image, back=_turned_further),
+            "The outputs are turned in the direction in which the image was turned already. Turn "
+            "them back: by -turns.",
+        ),
+        Mistake(
             lambda upscaler, image: _ensemble(upscaler, image, average=np.sum),
             "This is the sum of the eight outputs. The mean is asked.",
         ),
@@ -283,4 +293,90 @@ _SELF_ENSEMBLE = Exercise(
     ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (_TWO_MEANS, _PAIRED_DIFFERENCE, _SELF_ENSEMBLE)
+# Find the bug: what is independent
+
+
+def _error_over_seeds(scores_a, scores_b):
+    return _paired_difference(scores_a.mean(axis=0), scores_b.mean(axis=0))
+
+
+def _with_error(error_of):
+    """Make an answer with the right mean and another standard error, of the differences."""
+    return lambda scores_a, scores_b: (
+        float((scores_a - scores_b).mean()),
+        float(error_of(scores_a - scores_b)),
+    )
+
+
+def _seed_scores(crops, seeds, seed):
+    random = np.random.default_rng(seed)
+    level, luck = random.normal(28, 4, (crops, 1)), random.normal(0, 0.3, (1, seeds))
+    return level + luck + random.normal(0, 0.1, (crops, seeds))
+
+
+_ERROR_OVER_SEEDS = Exercise(
+    title="find the bug: what is independent",
+    reference=_error_over_seeds,
+    cases=lambda: (
+        Case("6 crops, 3 seeds", (_seed_scores(6, 3, 1), _seed_scores(6, 3, 2))),
+        Case("3 crops, 5 seeds", (_seed_scores(3, 5, 3), _seed_scores(3, 5, 4))),
+        Case("4 crops, 4 seeds", (_seed_scores(4, 4, 5), _seed_scores(4, 4, 6))),
+    ),
+    mistakes=(
+        Mistake(
+            _with_error(lambda d: d.std(ddof=1) / d.size**0.5),
+            "All differences are still taken for independent. Another seed moves all crops "
+            "together: average over the crops first.",
+        ),
+        Mistake(
+            _with_error(lambda d: d.mean(axis=1).std(ddof=1) / len(d) ** 0.5),
+            "This is the error over crops: what if the pictures had been others? Average over the "
+            "crops, which are the rows, and take the spread over the seeds.",
+        ),
+        Mistake(
+            _with_error(lambda d: d.mean(axis=0).std(ddof=1) / d.size**0.5),
+            "The spread is over seeds, but it is divided by the root of the number of all "
+            "differences. How many independent ones are there?",
+        ),
+        Mistake(
+            _with_error(lambda d: d.mean(axis=0).std() / d.shape[1] ** 0.5),
+            "np.std divides by n; with so few seeds that matters. Take ddof=1.",
+        ),
+        Mistake(
+            _with_error(lambda d: d.mean(axis=0).std(ddof=1)),
+            "This is the spread of one training. The mean of n of them is surer, by the root of n.",
+        ),
+        Mistake(
+            _with_error(lambda d: (d.std(axis=1, ddof=1) / d.shape[1] ** 0.5).mean()),
+            "This is the mean of the crops' own errors. Part of the luck of a seed differs from "
+            "crop to crop and averages out: average over the crops first.",
+        ),
+        Mistake(
+            lambda scores_a, scores_b: (
+                float((scores_a - scores_b).mean()),
+                float(
+                    (
+                        (scores_a.mean(0).var(ddof=1) + scores_b.mean(0).var(ddof=1))
+                        / scores_a.shape[1]
+                    )
+                    ** 0.5
+                ),
+            ),
+            "The two networks are no longer paired. For one seed both saw the same patches: "
+            "subtract first.",
+        ),
+    ),
+    hints=(
+        "If you trained again, which of the 18 numbers would change together?",
+        "The mean over the crops leaves one difference for each seed.",
+        "d = (scores_a - scores_b).mean(axis=0); then as in exercise 10.2",
+    ),
+)
+
+
+EXERCISES: tuple[Exercise, ...] = (
+    _TWO_MEANS,
+    _PAIRED_DIFFERENCE,
+    _SELF_ENSEMBLE,
+    _ERROR_OVER_SEEDS,
+)
