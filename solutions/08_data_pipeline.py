@@ -28,7 +28,8 @@
 # Time: 60 minutes to read and try. Of these the computer needs at most 2 minutes on two CPU cores;
 # calculated, not measured: 2 on a T4 GPU, 2 on an A100.
 
-# %%
+# %% tags=["folded"]
+# @title Imports
 import os
 import sys
 import tempfile
@@ -41,14 +42,18 @@ import numpy as np
 import pandas as pd
 import torch
 import torch.nn.functional as F
+from torch.utils.data import DataLoader, RandomSampler
+from torch.utils.flop_counter import FlopCounterMode
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.utils import make_grid
 
+# %% tags=["folded"]
+# @title Imports from the course's library
 from srlib.assets import datasets
 from srlib.data import Pair, PatchSampler, load_images, make_pairs
 from srlib.environment import by_profile
-from srlib.exercises import check
+from srlib.exercises import check, hint
 from srlib.figures import show
 from srlib.image import to_float, write_image
 from srlib.metrics import score
@@ -58,7 +63,7 @@ from srlib.training import TrainConfig, train
 from srlib.widgets import Explorer
 
 # %% tags=["parameters"]
-gradient_batches = by_profile(ci=3, cpu=50, gpu=200)  # section 1
+gradient_batches = by_profile(ci=3, cpu=100, gpu=200)  # section 1
 gradient_steps = by_profile(ci=1, cpu=60, gpu=60)
 crops_per_photo = by_profile(ci=3, cpu=40, gpu=40)  # section 2
 detail_patches = by_profile(ci=200, cpu=3000, gpu=6000)  # section 4
@@ -79,7 +84,10 @@ workers = os.cpu_count()
 scale, size = 4, 24  # of a patch, in LR pixels
 device = "cuda" if torch.cuda.is_available() else "cpu"
 pairs = make_pairs(load_images("bundled/train"), scale)
-lr_batch, hr_batch = PatchSampler(pairs, scale, batch_size=8, seed=165).sample()
+lr_batch, hr_batch = PatchSampler(pairs, scale, batch_size=8, seed=108).sample()
+
+# %% tags=["folded"]
+# @title Draw the batch
 figure, panels = plt.subplots(2, 1, figsize=(10, 2.8), layout="tight")
 for axes, name, batch, padding in zip(panels, ("LR", "HR"), (lr_batch, hr_batch), (1, scale)):
     grid = make_grid(batch, nrow=8, padding=padding, pad_value=1)  # one picture (3, H, W)
@@ -89,8 +97,8 @@ for axes, name, batch, padding in zip(panels, ("LR", "HR"), (lr_batch, hr_batch)
     axes.spines[:].set_visible(False)
 show(
     figure,
-    "Eight pairs of patches: coarse squares above, the same content in fine pixels below. Stones, "
-    "a face and a launch tower have much detail, two patches of a retina nearly none.",
+    "Eight pairs of patches: coarse squares above, the same content in fine pixels below. An "
+    "engine and other parts of a motorcycle, a shelf, galaxies, tissue, an astronaut's badge.",
 )
 
 # %% [markdown]
@@ -156,6 +164,11 @@ cosines = {
     ).cpu()
     for count, side in shapes
 }
+medians = {name: values.median().item() for name, values in cosines.items()}
+print("median cosine: " + ", ".join(f"{name} {value:.3f}" for name, value in medians.items()))
+
+# %% tags=["folded"]
+# @title Draw the cosines
 figure, axes = plt.subplots(figsize=(8, 3.6))
 axes.boxplot(list(cosines.values()), widths=0.5, whis=(5, 95))
 axes.set_xticks(range(1, 4), labels=list(cosines))
@@ -168,9 +181,15 @@ show(
 )
 
 # %% [markdown]
-# Many small patches from many places beat one large patch. There is a limit below: at the border
-# of a patch the network sees zeros instead of neighbours, and a small patch is all border. 24 to
-# 48 LR pixels are usual at x4.
+# <details><summary>What happened</summary>
+#
+# The sixteen small patches: their gradients point nearest to that of the data, and vary least. They
+# come from many places. One large patch tells nearly the same thing over and over.
+#
+# </details>
+#
+# There is a limit below: at the border of a patch the network sees zeros instead of neighbours,
+# and a small patch is all border. 24 to 48 LR pixels are usual at x4.
 
 # %% [markdown]
 # ## 2. Aligned crops
@@ -197,9 +216,13 @@ def aligned_crop(lr, hr, top, left, size, scale):
 aligned_crop = check("08.1", aligned_crop)
 
 # %% [markdown]
-# Stuck? Run `from srlib.exercises import hint` and `hint("08.1")`. A wrong answer never stops
-# the notebook: `check` hands on the reference.
-#
+# Stuck? `hint("08.1")` gives one hint at a time. A wrong answer never stops the notebook: `check`
+# hands on the reference.
+
+# %%
+hint("08.1")
+
+# %% [markdown]
 # ### Cut first, or shrink first
 #
 # There is a second way, and many programs take it: cut the HR patch, then shrink that to get the
@@ -235,7 +258,8 @@ border_table = pd.DataFrame(
 ).rename_axis("LR pixels from the border")
 border_table.round(2)
 
-# %%
+# %% tags=["folded"]
+# @title Draw where they differ
 figure, panels = plt.subplots(1, 2, figsize=(10, 3.6), width_ratios=(1, 1.5))
 drawn = panels[0].imshow(errors.mean(axis=(0, 3)), cmap="magma", vmin=0)
 panels[0].set(title="Where in the patch", xlabel="column (LR pixels)", ylabel="row (LR pixels)")
@@ -252,12 +276,18 @@ show(
 )
 
 # %% [markdown]
-# The kernel at x4 is 16 HR pixels wide and reaches two LR pixels far. Near the border of a cut
-# patch it finds no neighbours and repeats the edge pixel. So two rings differ, and the rest is
-# equal to the bit. A photograph that the network will see has such rings only at its own border,
-# so training on them teaches something that is not there. `PatchSampler` cuts the LR image.
+# <details><summary>What happened</summary>
 #
-# ### A pixel beside
+# Two rings differ, and the rest is equal to the bit. The kernel at x4 is 16 HR pixels wide and
+# reaches two LR pixels far. Near the border of a cut patch it finds no neighbours and repeats the
+# edge pixel.
+#
+# </details>
+#
+# A photograph that the network will see has such rings only at its own border, so training on them
+# teaches something that is not there. `PatchSampler` cuts the LR image.
+#
+# ### One pixel off
 #
 # Now the coarser mistake: HR and LR patches that do not lie at the same place. Here the HR patch
 # is moved by a few HR pixels, and bicubic interpolation is scored against it.
@@ -277,15 +307,25 @@ shift_psnr = [
     )[0]
     for d in offsets
 ]
+print(f"one pixel costs {shift_psnr[0] - shift_psnr[1]:.2f} dB")
+
+# %% tags=["folded"]
+# @title Draw what a shift costs
 figure, axes = plt.subplots(figsize=(8, 3.2))
 axes.plot(offsets, shift_psnr, "o-")
 axes.set(xlabel="HR patch moved down and right by (HR pixels)", ylabel="PSNR (dB)")
 axes.set_xticks(offsets)
 axes.set_title("Bicubic interpolation against a misaligned original, astronaut x4")
 show(figure, "A curve that falls steeply from zero to four pixels.")
-print(f"one pixel costs {shift_psnr[0] - shift_psnr[1]:.2f} dB")
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# Decibels, as the line above the figure says: as much as years of the field's progress. A quarter
+# of an LR pixel is enough.
+#
+# </details>
+#
 # A network that is trained on such pairs learns the shift: it moves the picture. On its own
 # training data its loss looks fine.
 
@@ -317,7 +357,8 @@ def augment(patch, flip_rows, flip_columns, transpose):
 
 augment = check("08.2", augment)
 
-# %%
+# %% tags=["folded"]
+# @title Draw the eight views
 eight = {}
 for view in np.ndindex(2, 2, 2):
     words = [w for w, on in zip(("rows", "columns", "transposed"), view) if on]
@@ -340,8 +381,10 @@ show(figure, "Eight views of the face of an astronaut: four turns and their mirr
 #
 # *Predict:* which rows are zero?
 
+# %% tags=["folded"]
+# @title Two ways to shrink, four changes
 
-# %%
+
 def with_gamma(image):
     """Brighten the dark parts: v -> v ** 0.7."""
     return np.round(255 * (image / 255) ** 0.7).astype(np.uint8)
@@ -362,7 +405,6 @@ def unchanged(image):
     return image
 
 
-# %%
 def flipped(image):
     """Upside down and mirrored."""
     return augment(image, True, True, False)
@@ -378,6 +420,7 @@ def recoloured(image):
     return image[..., ::-1]
 
 
+# %%
 changes = {  # name: shrink, change of HR, change of LR
     "flip": (antialiased, flipped, flipped),
     "transpose": (antialiased, transposed, transposed),
@@ -397,13 +440,81 @@ change_table = pd.DataFrame(rows).T
 change_table.round(2)
 
 # %% [markdown]
-# - A flip, and an exchange of colours in both images, are exact.
+# <details><summary>What happened</summary>
+#
+# Two rows are zero: the flip, and the exchange of colours in both images.
+#
 # - Transposing is nearly exact. MATLAB's resize rounds and clips between rows and columns, and the
 #   two are exchanged here. `PatchSampler` accepts that.
 # - Gamma does not commute with a weighted mean. On one of the two images alone it is no
 #   augmentation at all: the network learns to brighten.
 # - With an asymmetric kernel (every fourth pixel, the blur of a slanting motion) a flip of the LR
 #   image belongs to another camera. Flip the HR image first, then degrade it.
+#
+# </details>
+#
+# ### Exercise 08.4: find the bug
+#
+# Somebody gives a pair one of the eight views, by chance. It runs, the patches look good one by
+# one, and a network that is trained on them blurs everything.
+#
+# ```python
+# def random_view(lr, hr, generator):
+#     views = []
+#     for image in (lr, hr):
+#         flip_rows, flip_columns, transpose = generator.random(3) < 0.5
+#         views.append(augment(image, flip_rows, flip_columns, transpose))
+#     return views
+# ```
+#
+# Write it right. Each of the eight views comes equally often.
+
+
+# %%
+def random_view(lr, hr, generator):
+    """One of eight views, by chance: LR (H, W, 3), HR (s H, s W, 3), a NumPy generator -> both."""
+    ### BEGIN SOLUTION
+    flip_rows, flip_columns, transpose = generator.random(3) < 0.5
+    return [augment(image, flip_rows, flip_columns, transpose) for image in (lr, hr)]
+    ### END SOLUTION
+
+
+random_view = check("08.4", random_view)
+
+# %%
+apart = []
+for _ in range(50):
+    crops = aligned_crop(photo.lr, photo.hr, *random_place(photo), size, scale)
+    lr_view, hr_view = random_view(*crops, generator)
+    apart.append(np.abs(imresize(np.ascontiguousarray(lr_view), scale).astype(int) - hr_view))
+print(f"bicubic against HR over 50 pairs: {np.mean(apart):.1f} grey levels apart")
+
+# %% [markdown]
+# ### Measure something of your own
+#
+# **Open.** Find one more change that gives the same before and after shrinking, and one that looks
+# as if it should and does not. Measure both as in the table above.
+#
+# <details><summary>A sample answer</summary>
+#
+# ```python
+# def negative(image):
+#     return 255 - image
+#
+# def brighter(image):
+#     return np.clip(image.astype(int) + 60, 0, 255).astype(np.uint8)
+#
+# for change in (negative, brighter):
+#     wanted = antialiased(change(photo.hr)).astype(int)
+#     error = np.abs(wanted - change(antialiased(photo.hr)))
+#     print(f"{change.__name__}: mean {error.mean():.3f}, largest {error.max()} grey levels")
+# ```
+#
+# The weights of the kernel add up to 1, so the negative of a mean is the mean of the negatives, but
+# for halves that round the other way. To add a constant is exact for the same reason, until the
+# sum is clipped at white: then light places differ.
+#
+# </details>
 
 # %% [markdown]
 # ## 4. What a patch holds
@@ -418,6 +529,10 @@ change_table.round(2)
 def detail_of(lr, hr):
     """Root mean square of what bicubic interpolation lacks: (N, 3, ...) -> (N,), grey levels."""
     return 255 * (hr - imresize(lr, scale)).square().mean(dim=(1, 2, 3)).sqrt()
+
+
+# %% tags=["folded"]
+# @title A slider for the patch
 
 
 def framed(image, top, left, side):
@@ -436,7 +551,6 @@ def blocks(image, factor):
     return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-# %%
 PANEL = 192  # pixels, for the two patches on the right
 rocket = next(pair for pair in pairs if pair.name == "rocket")
 
@@ -475,6 +589,11 @@ drawn_patches = [drawer.sample() for _ in range(10)]
 details = torch.cat([detail_of(lr, hr) for lr, hr in drawn_patches]).numpy()
 order = details.argsort()
 share = np.cumsum(np.sort(details)[::-1] ** 2) / np.sum(details**2)
+richest = 100 * share[len(share) // 10 - 1]
+print(f"the richest tenth of the patches holds {richest:.0f} % of the squared detail")
+
+# %% tags=["folded"]
+# @title Draw the detail
 figure, panels = plt.subplots(1, 2, figsize=(10, 3.6))
 panels[0].hist(details.clip(0.1), bins=np.geomspace(0.1, details.max(), 40))
 panels[0].set(xscale="log", xlabel="detail (grey levels)", ylabel="patches")
@@ -490,7 +609,8 @@ show(
     "then is flat: many patches hold next to nothing.",
 )
 
-# %%
+# %% tags=["folded"]
+# @title Seven patches, from the smoothest to the richest
 hr_patches = torch.cat([hr for _, hr in drawn_patches])
 figure, panels = plt.subplots(1, 7, figsize=(10, 2))
 for axes, part in zip(panels, (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)):
@@ -501,10 +621,16 @@ for axes, part in zip(panels, (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.95)):
 show(figure, "Seven HR patches from the smoothest to the richest, with their detail.")
 
 # %% [markdown]
-# So much of a batch tells the network what bicubic interpolation does already, and a batch's loss
-# depends on the luck of the draw: that is the noise in the curves of notebook 05. It is tempting
-# to draw rich patches only. Then the network never sees sky, and may paint texture on it. The usual
-# way, here too, is to draw every place alike.
+# <details><summary>What happened</summary>
+#
+# A good part of it, as the line above the figures says. So much of a batch tells the network what
+# bicubic interpolation does already, and a batch's loss depends on the luck of the draw: that is
+# the noise in the curves of notebook 05.
+#
+# </details>
+#
+# It is tempting to draw rich patches only. Then the network never sees sky, and may paint texture
+# on it. The usual way, here too, is to draw every place alike.
 
 # %% [markdown]
 # ## 5. A batch without opening a file
@@ -636,7 +762,8 @@ def leak(name):
 leaks = pd.DataFrame({name: leak(name) for name in leak_photos}).T
 leaks.round(1)
 
-# %%
+# %% tags=["folded"]
+# @title Draw the three splits
 figure, axes = plt.subplots(figsize=(9, 3.8))
 spots = np.arange(len(leaks))
 for k, split in enumerate(("by patch", "by photograph", "by scene")):
@@ -654,10 +781,14 @@ show(
 )
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
 # Split by patch, nearly every held-out pixel has been seen in a patch that overlaps, and memory
 # looks like a breakthrough. Patches cut without overlap would leak less, not nothing. Split by
 # photograph, it loses against bicubic. The motorcycle loses more when its stereo twin is left out
 # as well: a file name of its own is not enough.
+#
+# </details>
 #
 # A network memorises far less than this upscaler, so its leak is smaller, and harder to notice.
 # Hold out whole photographs, and with them all frames of a burst, video or stereo pair.
@@ -676,7 +807,8 @@ show(
 # *Predict:* DIV2K, the usual training set, has 800 photographs for training and 100 for validation.
 # Do they fit into a GPU with 8 GB? Into the memory of this computer?
 
-# %%
+# %% tags=["folded"]
+# @title Write the files, and count the bytes
 folder = tempfile.TemporaryDirectory()
 for name in ("lr", "hr"):
     (Path(folder.name) / name).mkdir()
@@ -697,7 +829,8 @@ sizes = pd.DataFrame(
 ).T
 sizes.round(3)
 
-# %%
+# %% tags=["folded"]
+# @title Draw the bytes
 figure, axes = plt.subplots(figsize=(9, 3.6))
 spots = np.arange(len(sizes))
 for k, kind in enumerate(sizes.columns):
@@ -715,16 +848,20 @@ show(
 )
 
 # %% [markdown]
-# The files are PNG for the bundled photographs (LR and HR) and for DIV2K, JPEG for BSDS500 (HR
-# only). The side lengths of DIV2K differ; 2040 x 1400 is a round number. Decoded bytes are about
-# twice the PNG. As float32 the same data would need four times as much and would not hold
-# anything more: the sampler turns uint8 into float after cutting, for the patches of one batch.
+# <details><summary>What happened</summary>
 #
-# `PatchSampler` adds a fourth, unused byte to each pixel, because whole words are gathered faster.
-# So it needs a third more than the column uint8 says. DIV2K fills more than 8 GB, before there is
-# a network; a GPU with 16 GB takes it.
-
-# %% [markdown]
+# As uint8, DIV2K fills more than 8 GB, before there is a network; a GPU with 16 GB takes it, and so
+# do most computers. As float32 it would need four times as much and would not hold anything more.
+#
+# </details>
+#
+# So the sampler keeps uint8, and turns the patches of one batch into float after cutting. It adds a
+# fourth, unused byte to each pixel, because whole words are gathered faster, and needs a third more
+# than the column uint8 says.
+#
+# (The files are PNG for the bundled photographs, LR and HR, and for DIV2K; JPEG for BSDS500, HR
+# only. The side lengths of DIV2K differ; 2040 x 1400 is a round number.)
+#
 # ## 8. Does it arrive in time?
 #
 # The ordinary pipeline has three parts. A `Dataset` gives one pair of patches: it opens two PNG
@@ -752,8 +889,12 @@ except ValueError as error:
     print("RandomCrop:", error)
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
 # Of plain tensors `v2` takes the first for the image, and the others for something that is not to
 # be turned. No error: the pair is broken. `tv_tensors.Image` is a tensor that says what it is.
+#
+# </details>
 #
 # `RandomCrop` wants images of one size, and LR and HR have two. So the aligned crop of section 2
 # becomes a transform of its own: `make_params` draws a place once, `transform` is called for each
@@ -853,6 +994,13 @@ print(f"so reading and decoding take {100 * (1 - cutting / whole_item):.0f} % of
 print(f"of the decoded HR pixels, {100 * used:.1f} % are used")
 
 # %% [markdown]
+# <details><summary>What happened</summary>
+#
+# The three lines above say it: nearly all of the time goes into decoding, and nearly all of what
+# is decoded is thrown away.
+#
+# </details>
+#
 # ### Patches per second
 #
 # Three pipelines, each with all cores of this computer, measured from outside: how many patches
@@ -868,9 +1016,6 @@ print(f"of the decoded HR pixels, {100 * used:.1f} % are used")
 
 
 # %%
-from torch.utils.data import DataLoader, RandomSampler
-
-
 def loader_batches(dataset):
     """An endless stream of batches from worker processes."""
     endless = RandomSampler(dataset, replacement=True, num_samples=10**9)
@@ -916,7 +1061,8 @@ print(
     f"as fast and the sampler {sampler_rate / png_rate:.0f} times"
 )
 
-# %%
+# %% tags=["folded"]
+# @title Draw the rates
 figure, axes = plt.subplots(figsize=(9, 2.8))
 bars = axes.barh(list(rates), list(rates.values()), color=["C1", "C3", "C0"])
 axes.bar_label(bars, fmt="{:,.0f}", padding=4)
@@ -944,9 +1090,6 @@ show(figure, "Three bars: from files by far the slowest, from tensors and from t
 
 
 # %%
-from torch.utils.flop_counter import FlopCounterMode
-
-
 def training_flops(network):
     """Floating-point operations for a patch, forwards and back."""
     lr = torch.rand(1, 3, size, size)
@@ -968,7 +1111,8 @@ taken = 16 * steps_timed / (history["seconds"].iloc[-1] - history["seconds"].ilo
 useful = taken * flops[small_name]  # operations a second that this machine really does
 print(f"here, {small_name} takes {taken:.0f} patches/s: {useful / 1e9:.0f} GFLOP/s")
 
-# %%
+# %% tags=["folded"]
+# @title Draw who waits for whom
 speed = np.geomspace(1e10, 1e14, 50)  # useful operations a second
 figure, axes = plt.subplots(figsize=(9, 4.8))
 for (name, per_patch), style in zip(flops.items(), ("-", "--", ":")):
@@ -993,7 +1137,8 @@ show(
 # The same as a table: a network waits where the computer does more useful TFLOP/s
 # (million million operations a second) than this.
 
-# %%
+# %% tags=["folded"]
+# @title From which speed on a network waits
 limits = {
     pipeline: {name: rate * per_patch / 1e12 for name, per_patch in flops.items()}
     for pipeline, rate in rates.items()
@@ -1010,13 +1155,13 @@ pd.DataFrame(limits).round(3)
 # %% [markdown]
 # ## What you saw
 
-# %%
+# %% tags=["folded"]
+# @title The numbers
 lost = border_table["pixels of a patch (%)"].iloc[:2].sum()
-richest = 100 * share[len(share) // 10 - 1]
 print(
     f"LR patch shrunk from its own crop: wrong in the outer two rings, {lost:.0f} % of its pixels"
 )
-print(f"HR patch beside by one pixel: {shift_psnr[1] - shift_psnr[0]:+.2f} dB for bicubic")
+print(f"HR patch moved by one pixel: {shift_psnr[1] - shift_psnr[0]:+.2f} dB for bicubic")
 print(f"the richest tenth of the patches holds {richest:.0f} % of the squared detail")
 print(f"memory, split by patch: {leaks['by patch'].mean():+.1f} dB against bicubic")
 print(f"memory, split by scene: {leaks['by scene'].mean():+.1f} dB")

@@ -52,7 +52,7 @@ from srlib.assets import is_cached, sample_image, sample_names
 from srlib.data import PatchSampler, load_images, make_pairs
 from srlib.environment import by_profile
 from srlib.evaluation import evaluate, published_results, upscale
-from srlib.exercises import check
+from srlib.exercises import check, hint
 from srlib.figures import compare, show, zoom_grid
 from srlib.figures.history import plot_trainings
 from srlib.image import rgb_to_y, to_float
@@ -194,9 +194,13 @@ print("mean of scores {:.2f} dB, pooled {:.2f} dB".format(*two_means([easy, hard
 #
 # </details>
 #
-# Stuck? Run `hint("10.1")`. A wrong answer never stops the notebook: `check` hands on the
-# reference.
-#
+# Stuck? `hint("10.1")` gives one hint at a time. A wrong answer never stops the notebook: `check`
+# hands on the reference.
+
+# %%
+hint("10.1")
+
+# %% [markdown]
 # The tables of the field state the mean of the scores, and so does `evaluate`. What the choice
 # alone is worth on the photographs:
 

@@ -11,6 +11,133 @@ import torch.nn.functional as F
 from scipy import stats
 
 
+# 08.1
+def by_two_slices(lr, hr, top, left, size, scale):
+    rows, columns = slice(top, top + size), slice(left, left + size)
+    large = [slice(scale * part.start, scale * part.stop) for part in (rows, columns)]
+    return lr[rows, columns], hr[tuple(large)]
+
+
+def by_rows_of_pixels(lr, hr, top, left, size, scale):
+    both = []
+    for image, s in ((lr, 1), (hr, scale)):
+        rows, columns = s * top + np.arange(s * size), s * left + np.arange(s * size)
+        both.append(image[np.ix_(rows, columns)])
+    return both
+
+
+def by_taking(lr, hr, top, left, size, scale):
+    def take(image, s):
+        rows = image.take(range(s * top, s * (top + size)), axis=0)
+        return rows.take(range(s * left, s * (left + size)), axis=1)
+
+    return take(lr, 1), take(hr, scale)
+
+
+def cut_from_behind(lr, hr, top, left, size, scale):
+    below, right = lr.shape[0] - top - size, lr.shape[1] - left - size
+    hr = hr[scale * top : hr.shape[0] - scale * below, scale * left : hr.shape[1] - scale * right]
+    return lr[top : lr.shape[0] - below, left : lr.shape[1] - right], hr
+
+
+def by_blocks(lr, hr, top, left, size, scale):
+    h, w = lr.shape[:2]
+    hr = hr.reshape(h, scale, w, scale, -1)[top : top + size, :, left : left + size]
+    return lr[top:, left:][:size, :size].copy(), hr.reshape(scale * size, scale * size, -1)
+
+
+# 08.2
+def by_functions(patch, flip_rows, flip_columns, transpose):
+    patch = np.flipud(patch) if flip_rows else patch
+    patch = np.fliplr(patch) if flip_columns else patch
+    return np.transpose(patch, (1, 0, 2)) if transpose else patch
+
+
+def by_steps(patch, flip_rows, flip_columns, transpose):
+    patch = patch[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
+    return np.moveaxis(patch, 0, 1) if transpose else patch.copy()
+
+
+def transposed_first(patch, flip_rows, flip_columns, transpose):
+    if transpose:
+        patch, flip_rows, flip_columns = np.swapaxes(patch, 0, 1), flip_columns, flip_rows
+    axes = [axis for axis, flip in enumerate((flip_rows, flip_columns)) if flip]
+    return np.flip(patch, axes)
+
+
+def by_torch_views(patch, flip_rows, flip_columns, transpose):
+    patch = torch.from_numpy(np.ascontiguousarray(patch))
+    patch = patch.flip([axis for axis, on in ((0, flip_rows), (1, flip_columns)) if on])
+    return (patch.transpose(0, 1) if transpose else patch).numpy()
+
+
+def by_turns(patch, flip_rows, flip_columns, transpose):
+    if flip_rows and flip_columns:
+        patch = np.rot90(patch, 2)
+    elif flip_rows or flip_columns:
+        patch = patch[::-1] if flip_rows else patch[:, ::-1]
+    return np.rot90(patch, 1)[::-1] if transpose else patch
+
+
+# 08.3
+def by_grid(start, width, top, left, size):
+    rows, columns = np.mgrid[top : top + size, left : left + size]
+    return rows * width + columns + start
+
+
+def by_ravelling(start, width, top, left, size):
+    places = np.indices((size, size)) + np.array([top, left])[:, None, None]
+    return start + np.ravel_multi_index(places, (top + size, width))
+
+
+def by_cutting_a_table(start, width, top, left, size):
+    table = start + np.arange((top + size) * width).reshape(-1, width)
+    return table[top:, left : left + size]
+
+
+def by_outer_sum(start, width, top, left, size):
+    first = start + top * width + left
+    return np.add.outer(first + width * np.arange(size), np.arange(size))
+
+
+def by_tensor(start, width, top, left, size):
+    corner, step = start + top * width + left, torch.arange(size)
+    return (corner + step[:, None] * width + step).numpy()
+
+
+# 08.4
+def by_one_number(lr, hr, generator):
+    number = int(generator.integers(8))
+    view = number & 1, number & 2, number & 4
+    return tuple(by_functions(image, *map(bool, view)) for image in (lr, hr))
+
+
+def by_turn_and_mirror(lr, hr, generator):
+    turns, mirror = generator.integers(4), generator.integers(2)
+    images = (np.rot90(image, turns) for image in (lr, hr))
+    return [image[:, ::-1] if mirror else image for image in images]
+
+
+def by_choice(lr, hr, generator):
+    rows, columns, swap = generator.choice([True, False], 3)
+    return by_steps(lr, rows, columns, swap), by_steps(hr, rows, columns, swap)
+
+
+def step_by_step(lr, hr, generator):
+    if generator.random() > 0.5:
+        lr, hr = lr[::-1], hr[::-1]
+    if generator.random() > 0.5:
+        lr, hr = lr[:, ::-1], hr[:, ::-1]
+    if generator.random() > 0.5:
+        lr, hr = lr.swapaxes(0, 1), hr.swapaxes(0, 1)
+    return lr, hr
+
+
+def from_one_state(lr, hr, generator):
+    seed = int(generator.integers(2**32))
+    return [by_one_number(x, x, np.random.default_rng(seed))[0] for x in (lr, hr)]
+
+
 # 09.1
 def by_one_vector(gradients, largest):
     vector = torch.cat([gradient.flatten() for gradient in gradients])
@@ -340,6 +467,10 @@ def by_covariance_of_crops(scores_a, scores_b):
 
 
 RIGHT = {
+    "08.1": [by_two_slices, by_rows_of_pixels, by_taking, cut_from_behind, by_blocks],
+    "08.2": [by_functions, by_steps, transposed_first, by_torch_views, by_turns],
+    "08.3": [by_grid, by_ravelling, by_cutting_a_table, by_outer_sum, by_tensor],
+    "08.4": [by_one_number, by_turn_and_mirror, by_choice, step_by_step, from_one_state],
     "09.1": [by_one_vector, by_torch, norm_of_norms, by_numpy, copies_first],
     "09.2": [by_sine, by_interp, by_torch_tensor, from_the_end, by_complex],
     "09.3": [by_lerp, by_foreach, by_difference, by_index, as_tuple],
@@ -353,6 +484,36 @@ RIGHT = {
     "10.4": [means_first, by_frame, by_t_test, seed_by_seed, by_covariance_of_crops],
 }
 WRONG = {
+    "08.1": [
+        lambda lr, hr, top, left, size, scale: by_taking(lr, hr, left, top, size, scale),
+        lambda lr, hr, top, left, size, scale: by_taking(lr, hr, top, left, size, scale)[::-1],
+        lambda lr, hr, top, left, size, scale: (
+            by_taking(lr, hr, top, left, size, scale)[0],
+            hr[top * scale :, left * scale :][:size, :size],
+        ),
+    ],
+    "08.2": [
+        lambda patch, flip_rows, flip_columns, transpose: patch,
+        lambda patch, flip_rows, flip_columns, transpose: by_steps(
+            patch, flip_columns, flip_rows, transpose
+        ),
+        lambda patch, flip_rows, flip_columns, transpose: by_steps(
+            patch.T if transpose else patch, flip_rows, flip_columns, False
+        ),
+    ],
+    "08.3": [
+        lambda start, width, top, left, size: by_grid(start, size, top, left, size),
+        lambda start, width, top, left, size: by_grid(start, width, left, top, size),
+        lambda start, width, top, left, size: by_grid(start, width, top, left, size).ravel(),
+    ],
+    "08.4": [
+        lambda lr, hr, generator: (lr, hr),
+        lambda lr, hr, generator: (
+            by_choice(lr, lr, generator)[0],
+            by_choice(hr, hr, generator)[0],
+        ),
+        lambda lr, hr, generator: by_turn_and_mirror(lr, hr[::-1], generator),
+    ],
     "09.1": [
         lambda gradients, largest: [g / g.norm() * largest for g in gradients],
         lambda gradients, largest: [g * min(1.0, largest) for g in gradients],

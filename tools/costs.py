@@ -131,11 +131,10 @@ STEPS = {
         "8, 3, 12, 12",
     ),
     ("09", "trials of Muon"): (SMALL, "8, 3, 12, 12"),
-    ("10", "at the output's size"): ("Ablated(residual=True, deconv=False)", "8, 3, 12, 12"),
-    ("10", "at the input's size"): (
-        "SrResNet(4, channels=channels, num_blocks=num_blocks)",
-        "8, 3, 12, 12",
-    ),
+    ("09", "batches of 2"): (SMALL, "2, 3, 12, 12"),
+    ("09", "batches of 32"): (SMALL, "32, 3, 12, 12"),
+    ("10", "at the output's size"): ("Ablated(deconv=False)", "8, 3, 12, 12"),
+    ("10", "at the input's size"): ("Ablated()", "8, 3, 12, 12"),
     ("11", "three scales"): (
         "MultiScale((2, 3, 4), channels, num_blocks)",
         "8, 3, 16, 16",
@@ -164,11 +163,11 @@ STEPS = {
     ),
 }
 # These train a network of another row.
-LIKE = dict.fromkeys(("range test", "trials", "decay", "losses"), "small network")
-LIKE |= {"finals": "at the input's size", "loop": "start", "stages": "enlarge"}
+LIKE = dict.fromkeys(("range test", "trials", "batches of 8", "decay", "losses"), "small network")
+LIKE |= {"close race": "at the input's size", "loop": "start", "stages": "enlarge"}
 # Networks of the notebooks take these from around them.
 GLOBALS = {
-    "10": "scale = 4",
+    "10": 'scale, size = 4, {"channels": channels, "num_blocks": num_blocks}',
     "12": "scale, EDGES = 2, torch.zeros(3, 3, 3)",
     "14": "bicubic = BicubicUpsample(scale)",
     "15": """

@@ -343,4 +343,108 @@ _PIXEL_INDEX = Exercise(
     ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (_ALIGNED_CROP, _AUGMENT, _PIXEL_INDEX)
+# Find the bug: one view for both
+
+_VIEWS = tuple(np.ndindex(2, 2, 2))
+
+
+def _view(image, rows, columns, transposed):
+    image = image[::-1] if rows else image
+    image = image[:, ::-1] if columns else image
+    return image.swapaxes(0, 1) if transposed else image
+
+
+def _random_view(lr, hr, generator):
+    view = generator.random(3) < 0.5
+    return [_view(image, *view) for image in (lr, hr)]
+
+
+def _drawn_often(answer, lr, hr, generator):
+    """Ask for many pairs, and tell the views that came; which one comes when is free."""
+    together, views = 0, []
+    for _ in range(320):
+        result = answer(lr, hr, generator)
+        if not isinstance(result, (list, tuple)) or len(result) != 2:
+            raise TypeError("two images are wanted, a list or tuple of LR and HR")
+        for image, changed in zip((lr, hr), result, strict=True):
+            found = [v for v in _VIEWS if np.array_equal(_view(image, *v), np.asarray(changed))]
+            views.append(found[0] if found else None)
+        together += views[-1] == views[-2]
+    counts = [views.count(view) for view in _VIEWS]
+    return {
+        "results that are one of the eight views": sum(counts),
+        "pairs whose LR and HR have one view": together,
+        "views that come": sum(count > 0 for count in counts),
+        "whether they come about equally often": min(counts) > 0.4 * np.mean(counts),
+    }
+
+
+def _view_cases():
+    square = _noise(4, 4, 3, seed=1), _noise(8, 8, 3, seed=2)
+    other = _noise(2, 4, 3, seed=3), _noise(6, 12, 3, seed=4)
+    return (
+        Case("a square patch, x2", (*square, np.random.default_rng(5))),
+        Case("a patch that is not square, x3", (*other, np.random.default_rng(6))),
+    )
+
+
+def _two_draws(lr, hr, generator):
+    return [_view(image, *(generator.random(3) < 0.5)) for image in (lr, hr)]
+
+
+def _once_for_all(lr, hr, generator):
+    return [_view(image, *(np.random.default_rng(0).random(3) < 0.5)) for image in (lr, hr)]
+
+
+def _like(draw):
+    def random_view(lr, hr, generator):
+        view = draw(generator)
+        return [_view(image, *view) for image in (lr, hr)]
+
+    return random_view
+
+
+_RANDOM_VIEW = Exercise(
+    title="find the bug: one view for both",
+    reference=_random_view,
+    probe=_drawn_often,
+    cases=_view_cases,
+    mistakes=(
+        Mistake(
+            _two_draws,
+            "Three numbers are drawn for LR and three others for HR. In most pairs the two have "
+            "different views.",
+        ),
+        Mistake(
+            _once_for_all,
+            "LR and HR fit now, but it is the same view each time. Draw from the generator anew.",
+        ),
+        Mistake(
+            _like(lambda generator: [generator.random() < 0.5] * 3),
+            "One number decides all three: two of the eight views come.",
+        ),
+        Mistake(
+            _like(lambda generator: (*(generator.random(2) < 0.5), False)),
+            "The transposition is missing: four of the eight views come.",
+        ),
+        Mistake(
+            _like(lambda generator: generator.random(3) < 0.1),
+            "Some views come much more often than others. Each switch is on in half of the cases.",
+        ),
+        Mistake(
+            lambda lr, hr, generator: _random_view(lr, hr, generator)[::-1],
+            "LR and HR are exchanged.",
+        ),
+        Mistake(
+            lambda lr, hr, generator: [_random_view(lr, hr, generator)[0], hr],
+            "Only LR is changed. The pair must stay a pair.",
+        ),
+    ),
+    hints=(
+        "Print the three switches for LR and for HR.",
+        "When is the generator asked? How often should it be, for one pair?",
+        "Draw the three switches once, before the loop.",
+    ),
+)
+
+EXERCISES: tuple[Exercise, ...] = (_ALIGNED_CROP, _AUGMENT, _PIXEL_INDEX, _RANDOM_VIEW)
