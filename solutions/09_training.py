@@ -309,7 +309,8 @@ show(
 # *Predict:* this kernel has 16 directions. In how many does SGD make a step of at least a tenth of
 # its longest?
 
-# %%
+# %% tags=["folded"]
+# @title Follow the gradients of one kernel
 shape = make_model(0).blocks[1].first.weight.shape  # (16, 16, 3, 3)
 mean, square = torch.zeros(shape), torch.zeros(shape)
 
@@ -409,7 +410,7 @@ def dead_share(model):
 
 
 # %% tags=["folded"]
-# @title Draw what the rates bring
+# @title How to draw scores against learning rates
 
 
 def by_rate(run):
@@ -436,6 +437,8 @@ def draw_by_rate(axes, now, long):
     axes.set_ylim(bottom=max(axes.get_ylim()[0], -0.5))  # far below is far below
 
 
+# %% tags=["folded"]
+# @title Draw what the rates bring
 long_rates = long_run("09_rates")
 figure, panels = plt.subplots(1, 2, figsize=(10, 4.2))
 draw_by_rate(panels[0], rate_runs, long_rates)
@@ -905,7 +908,8 @@ precision_table
 # a large factor before going back, and the gradients are divided by it afterwards: the **scaler**,
 # which `mixed_precision="fp16"` brings with it. How much would be lost without?
 
-# %%
+# %% tags=["folded"]
+# @title How many gradients become zero
 model = make_recipe_model()
 train(model, sampler, TrainConfig(steps=max(resume_steps, 5), progress=False))
 seen = []
@@ -1029,7 +1033,8 @@ recipe = PROFILES[recipe_name]
 sizes = {name: recipe[name] for name in ("lr_patch_size", "batch_size")}
 pd.DataFrame({recipe_name: {name: str(value) for name, value in recipe.items()}})
 
-# %%
+# %% tags=["folded"]
+# @title Photographs, sampler and network of the recipe
 recipe, reasons = suit(recipe, make_recipe_model(), torch.device(device))
 sizes["batch_size"] = recipe["batch_size"]  # fewer, where the GPU has little memory
 recipe_pairs, held_out = photographs(recipe, scale)  # as `python -m srlib train` takes them

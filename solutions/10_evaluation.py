@@ -321,7 +321,7 @@ pd.DataFrame(rows).T.round(2)
 # *Predict:* on how many images is the full network worse than the small one?
 
 # %% tags=["folded"]
-# @title Draw the images one by one
+# @title The scores image by image
 listed = [name for name, pairs in sets.items() if len(pairs) <= 20]  # what fits in a figure
 by_image = pd.DataFrame(
     {
@@ -329,6 +329,9 @@ by_image = pd.DataFrame(
         for name in upscalers
     }
 )
+
+# %% tags=["folded"]
+# @title Draw the images one by one
 figure, panels = plt.subplots(1, 2, figsize=(10, 1.6 + 0.24 * len(by_image)), sharey=True)
 places = np.arange(len(by_image))[::-1]
 for name, marker in zip(upscalers, "osD"):
@@ -557,7 +560,7 @@ show(
 # the caption has the PSNR *in the window*.
 
 # %% tags=["folded"]
-# @title A slider for the window
+# @title Pictures beside each other
 
 
 def strip(images, factor):
@@ -567,6 +570,8 @@ def strip(images, factor):
     return np.concatenate([part for image in large for part in (gap, image)][1:], axis=1)
 
 
+# %% tags=["folded"]
+# @title A slider for the window
 window = 56  # pixels
 
 
@@ -962,13 +967,22 @@ def paired(run, a, b):
 # @title Each network against the full one
 
 
-def against(run, reference):
-    """Table of all candidates against one of them."""
-    rows, seconds = {}, run.curves.groupby("candidate")["seconds"].max()
+SURE = {
+    (True, True): "seeds and crops",
+    (True, False): "seeds",
+    (False, True): "crops",
+    (False, False): "neither",
+}
+
+
+def against(run, now, reference):
+    """Table of all candidates of a long run against one of them; the time is that of this run."""
+    seconds = now.curves.groupby(["candidate", "seed"])["seconds"].max().groupby("candidate").min()
+    rows = {}
     for name, scores in run.scores().iterrows():
         rows[name] = {
             "parameters": run.record["parameters"][name],
-            "times as long": seconds[name] / seconds[reference],
+            "times as long, this run": seconds[name] / seconds[reference],
             "gain (dB)": scores.mean() - base_db.mean(),
             "range over seeds": np.ptp(scores),
         }
@@ -979,17 +993,12 @@ def against(run, reference):
                 f"minus {reference}": mean,
                 "error, seeds": seed_error,
                 "error, crops": crop_error,
-                "beyond chance for": {
-                    (True, True): "seeds and crops",
-                    (True, False): "seeds",
-                    (False, True): "crops",
-                    (False, False): "neither",
-                }[sure],
+                "beyond chance for": SURE[sure],
             }
     return pd.DataFrame(rows).T
 
 
-tidy(against(long_ablation, "full"))
+tidy(against(long_ablation, ablation, "full"))
 
 # %% tags=["folded"]
 # @title What each step is worth
@@ -1059,7 +1068,7 @@ ends = long_race.scores()
 for a, b in itertools.combinations(ends.index, 2):
     duels = [x > y for x, y in itertools.product(ends.loc[a], ends.loc[b])]
     print(f"one training of each, any seeds: {a} beats {b} in {sum(duels)} of {len(duels)} cases")
-tidy(against(long_race, "pixel_shuffle"), digits=3)
+tidy(against(long_race, race, "pixel_shuffle"), digits=3)
 
 # %% [markdown]
 # <details><summary>What happened</summary>
