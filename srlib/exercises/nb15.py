@@ -281,7 +281,7 @@ _FARTHEST = Exercise(
         Mistake(
             lambda points, count: _farthest(points, count, merge=lambda before, new: new),
             "This is the function with its bug: it looks for the point farthest from the last one "
-            "only, and goes to and fro between two corners. What counts is the distance to the "
+            "only, and goes back and forth between two corners. What counts is the distance to the "
             "nearest of all chosen points.",
         ),
         Mistake(
