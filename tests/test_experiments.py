@@ -260,8 +260,9 @@ def test_the_profile_long_takes_its_own_value_or_that_of_cpu(monkeypatch):
 
 def test_both_runs_are_drawn_in_one_colour_a_candidate():
     now, long = compare(), compare(candidates={"the other": small, "third": small})
-    figure = plot_trainings(now, long, baselines={"bicubic": 1.0}, lowest_db=0.5)
+    figure = plot_trainings(now, long, baselines={"bicubic": 1.0}, lowest_db=0.5, label="gain (dB)")
     (axes,) = figure.axes
+    assert axes.get_ylabel() == "gain (dB)"
     lines = {}
     for line in axes.lines:
         lines.setdefault(line.get_color(), []).append(line)

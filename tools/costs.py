@@ -156,10 +156,9 @@ STEPS = {
     ("13", "students"): ("SrResNet(4, **student)", "8, 3, 16, 16"),
     ("13", "tuning"): ("SrResNet(4, channels=32, num_blocks=8, hr_channels=16)", "8, 3, 16, 16"),
     ("14", "fusion"): ("Fusion(channels)", "batch, 3 + 4 * scale**2, patch, patch"),
-    ("15", "upsamplers"): (
-        "PointUpsampler(channels)",
-        "8, 3, 64",
-        "step(network, x)",
+    ("15", "clouds"): (
+        "PointUpsampler(channels, num_blocks, chooses=True)",
+        "8, 3, 64 * (1 + 4 * children)",
     ),
 }
 # These train a network of another row.
@@ -171,11 +170,10 @@ GLOBALS = {
     "12": "scale, EDGES = 2, torch.zeros(3, 3, 3)",
     "14": "bicubic = BicubicUpsample(scale)",
     "15": """
-def step(network, points):
-    output = network(points, torch.rand(8, 3, 64 * children)).mT
-    kinds = 2 * (Sphere, Torus, Cylinder, Box)
-    off = [k(np.random.default_rng(0)).distance(p).mean() for k, p in zip(kinds, output)]
-    return torch.stack(off) + torch.cdist(torch.rand(8, 240, 3), output).amin(2).mean(1)
+import itertools
+children, proposers = 6, range(4)
+pairs = tuple(zip(*itertools.combinations(range(4), 2)))
+length = torch.linalg.vector_norm
 """,
 }
 

@@ -44,6 +44,10 @@ _CHAMFER = Exercise(
         Case("many points and few", (_cloud(14, 2), _cloud(4, 3, 2.0))),
         Case("equally many", (_cloud(8, 4), _cloud(8, 5, 0.5))),
     ),
+    redraw=lambda random: tuple(
+        (_cloud(n, random.integers(1e6)), _cloud(m, random.integers(1e6), size))
+        for n, m, size in ((5, 12, 1.0), (14, 4, 2.0), (8, 8, 0.5))
+    ),
     mistakes=(
         Mistake(
             lambda a, b: float(_distances(a, b).min(axis=1).mean()),
@@ -142,7 +146,7 @@ def _copies_outside(features, r):
 
 
 def _features(count, channels, points, seed):
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(int(seed))
     return torch.randn(count, channels, points, generator=generator)
 
 
@@ -154,6 +158,10 @@ _SHUFFLE = Exercise(
         Case("two clouds, factor 4", (_features(2, 12, 5, 0), 4)),
         Case("factor 2", (_features(1, 6, 7, 1), 2)),
         Case("factor 3", (_features(3, 6, 4, 2), 3)),
+    ),
+    redraw=lambda random: tuple(
+        (_features(*shape, random.integers(1e6)), r)
+        for shape, r in (((2, 12, 5), 4), ((1, 6, 7), 2), ((3, 6, 4), 3))
     ),
     mistakes=(
         Mistake(
@@ -211,4 +219,119 @@ _SHUFFLE = Exercise(
     ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (_CHAMFER, _SHUFFLE)
+
+# Farthest points
+
+
+def _farthest(points, count, *, merge=torch.minimum, best=torch.argmax, first=None):
+    """Merge the distances to the last chosen point into those to all before, and take the best."""
+    last = torch.zeros(len(points), dtype=torch.long) if first is None else first(points)
+    chosen, distances = [last], None
+    for _ in range(count - 1):
+        last = points.gather(2, chosen[-1][:, None, None].expand(-1, 3, 1))
+        new = (points - last).square().sum(1)
+        distances = new if distances is None else merge(distances, new)
+        chosen.append(best(distances, 1))
+    return torch.stack(chosen, dim=1)
+
+
+def _from_the_middle(points):
+    return (points - points.mean(2, keepdim=True)).square().sum(1).argmax(1)
+
+
+def _of_the_first_cloud(points, count):
+    return _farthest(points[:1], count).expand(len(points), -1)
+
+
+def _manhattan(points, count):
+    chosen = [torch.zeros(len(points), dtype=torch.long)]
+    nearest = torch.full_like(points[:, 0], torch.inf)
+    for _ in range(count - 1):
+        last = points.gather(2, chosen[-1][:, None, None].expand(-1, 3, 1))
+        nearest = torch.minimum(nearest, (points - last).abs().sum(1))
+        chosen.append(nearest.argmax(1))
+    return torch.stack(chosen, dim=1)
+
+
+def _clouds(count, points, seed):
+    generator = torch.Generator().manual_seed(int(seed))
+    return torch.randn(count, 3, points, generator=generator, dtype=torch.float64)
+
+
+_FARTHEST_SIZES = ((1, 40, 9), (3, 25, 6), (2, 12, 12), (2, 30, 2))
+
+_FARTHEST = Exercise(
+    title="find the bug: farthest points",
+    reference=lambda points, count: _farthest(points, count),
+    cases=lambda: tuple(
+        Case(name, (_clouds(clouds, points, seed), count))
+        for seed, (name, (clouds, points, count)) in enumerate(
+            zip(
+                ("one cloud", "three clouds", "all points", "two points"),
+                _FARTHEST_SIZES,
+                strict=True,
+            )
+        )
+    ),
+    redraw=lambda random: tuple(
+        (_clouds(clouds, points, random.integers(1e6)), count)
+        for clouds, points, count in _FARTHEST_SIZES
+    ),
+    mistakes=(
+        Mistake(
+            lambda points, count: _farthest(points, count, merge=lambda before, new: new),
+            "This is the function with its bug: it looks for the point farthest from the last one "
+            "only, and goes back and forth between two corners. What counts is the distance to the "
+            "nearest of all chosen points.",
+        ),
+        Mistake(
+            lambda points, count: _farthest(points, count, merge=torch.add),
+            "The distances to the chosen points are added up. A point close to one of them can "
+            "still be far from the others. Keep the smallest distance.",
+        ),
+        Mistake(
+            lambda points, count: _farthest(points, count, merge=torch.maximum),
+            "The largest distance to a chosen point is kept. Keep the smallest: how far is the "
+            "nearest of those that are taken?",
+        ),
+        Mistake(
+            lambda points, count: _farthest(points, count, best=torch.argmin),
+            "This takes the nearest point instead of the farthest; it finds the chosen ones again.",
+        ),
+        Mistake(
+            lambda points, count: _farthest(points, count, first=_from_the_middle),
+            "The first chosen point shall be point 0 of each cloud.",
+        ),
+        Mistake(
+            lambda points, count: _farthest(points, count + 1)[:, 1:],
+            "Point 0 is left out. It is the first of those that are chosen.",
+        ),
+        Mistake(
+            _of_the_first_cloud,
+            "All clouds get the choice of the first one. Each cloud has its own.",
+        ),
+        Mistake(
+            lambda points, count: _farthest(points, count).mT,
+            "The shape is (N, count): a row for each cloud.",
+        ),
+        Mistake(
+            lambda points, count: _farthest(points, count).sort(dim=1).values,
+            "The right points, sorted by number. They are asked for in the order in which they "
+            "are chosen.",
+        ),
+        Mistake(
+            _manhattan,
+            "This adds the absolute differences of the coordinates. The distance of two points is "
+            "the root of the sum of squares (and without the root the order is the same).",
+        ),
+    ),
+    hints=(
+        "Print what it chooses for a small cloud: from the third number on, the same two points "
+        "take turns.",
+        "Keep for each point the distance to the nearest chosen one. Begin with infinity.",
+        "In each round: nearest = torch.minimum(nearest, distance to the last chosen point), then "
+        "nearest.argmax(1).",
+    ),
+)
+
+EXERCISES: tuple[Exercise, ...] = (_CHAMFER, _SHUFFLE, _FARTHEST)

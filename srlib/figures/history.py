@@ -118,6 +118,7 @@ def plot_trainings(
     *,
     baselines: Mapping[str, float] | None = None,
     lowest_db: float | None = None,
+    label: str = "PSNR of the test crops (dB)",
 ) -> Figure:
     """Plot the scores of a few trainings against the step, over those of a long run.
 
@@ -133,6 +134,8 @@ def plot_trainings(
         Horizontal lines with their names, in dB.
     lowest_db : float, optional
         Where the axis begins; what is below is not seen.
+    label : str
+        Of the vertical axis: what the score is.
     """
     figure = Figure(figsize=(9, 4.4))
     axes = figure.subplots()
@@ -157,7 +160,7 @@ def plot_trainings(
             look = {"linewidth": 2.2} if run is long else {"linewidth": 1, "marker": "."}
             handles.append(Line2D([], [], color="grey", **look))
             names.append(name)
-    axes.set(xscale="log", xlabel="step (log scale)", ylabel="PSNR of the test crops (dB)")
+    axes.set(xscale="log", xlabel="step (log scale)", ylabel=label)
     axes.set_ylim(bottom=lowest_db)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}".replace(",", " "))
     figure.legend(handles, names, loc="outside right upper")

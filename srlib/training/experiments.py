@@ -115,7 +115,7 @@ class Trainings:
         Such as "04_depth".
     curves : DataFrame
         A row for each score: candidate, seed, step, seconds of training, loss (the mean since the
-        row before; NaN at step 0), psnr_db.
+        row before; NaN at step 0), psnr_db (the score).
     parts : DataFrame
         What the last scores are the means of, if `score` told: candidate, seed, part, psnr_db.
     networks : dict of (candidate, seed) to nn.Module
