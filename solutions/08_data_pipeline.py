@@ -183,8 +183,8 @@ show(
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# The sixteen small patches: their gradients point nearest to that of the data, and vary least. They
-# come from many places. One large patch tells nearly the same thing over and over.
+# The sixteen small patches: as a rule their gradient points nearest to that of the data. They come
+# from many places. One large patch tells nearly the same thing over and over.
 #
 # </details>
 #

@@ -76,10 +76,10 @@ longest = 20  # minutes: section 8 refuses a training that would take longer; No
 keep_in = None  # section 8: a folder for its checkpoints, one that outlives this session
 seeds = by_profile(ci=(0, 1), cpu=(0, 1), gpu=(0, 1, 2), long=(0, 1, 2))
 range_steps = by_profile(ci=8, cpu=100, gpu=300)  # section 2
-trial_steps = by_profile(ci=3, cpu=60, gpu=500, long=2000)
+trial_steps = by_profile(ci=3, cpu=100, gpu=500, long=2000)
 batch_patches = by_profile(ci=32, cpu=480, gpu=4000, long=12_000)  # section 3
 decay_steps = by_profile(ci=6, cpu=120, gpu=1000, long=5000)  # section 4
-loss_steps = by_profile(ci=3, cpu=60, gpu=500, long=3000)  # section 5
+loss_steps = by_profile(ci=3, cpu=100, gpu=500, long=3000)  # section 5
 measured_seconds = by_profile(ci=0.05, cpu=1.0, gpu=3.0)  # section 6, for each setting, 3 times
 resume_steps = by_profile(ci=6, cpu=40, gpu=100)  # section 7
 validate_every = by_profile(ci=10, cpu=100, gpu=100)  # section 8, if the recipe does not say
@@ -451,7 +451,7 @@ for place, name in enumerate(rates):
 panels[0].set_title("What was learned")
 panels[1].set(xscale="log", xlabel="highest learning rate", ylim=(-5, 105))
 panels[1].set(ylabel="channels that are zero (%)", title="Dead ReLUs, this run")
-figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
 show(
     figure,
     "Left, the gain over bicubic against the learning rate, for each optimizer a hill, here and in "
@@ -484,16 +484,18 @@ pd.concat(best_rates, axis=1).round(4)
 # image, 0 dB in the left panel. It does not look dead in its loss, which many would take for a slow
 # start. A rate that is too low only learns slowly, and more steps help.
 #
-# In a short training the highest rate that survives looks best. In the long one the hills are
-# flat: for Adam and Muon the two highest rates end close together. SGD is far behind both, and
-# its best rate is the highest that was tried. Muon's mean is a little ahead of Adam's, but the
-# seeds overlap: this does not tell which of the two is better.
+# Compare the two halves of the table. The best rates of the long run are several times higher. The
+# warm-up is a twentieth of a training; in a short one the full rate comes after a few steps, and
+# kills channels that a slower rise would have spared. So the short trials err on the low side, as
+# the range test errs on the high side. SGD is far behind the other two, and its best rate is the
+# highest that was tried. Muon's mean is a little ahead of Adam's, but the seeds overlap: this does
+# not tell which of the two is better.
 #
 # </details>
 #
-# The best rate belongs to all that is around it: network, batch size, warm-up, number of steps. The
-# table judges a rate by its lowest seed, because near the edge some seeds are lucky. For a longer
-# training take that rate or less.
+# The best rate belongs to all that is around it: network, batch size, warm-up, number of steps.
+# The table judges a rate by its lowest seed, because near the edge some seeds are lucky. Trials
+# tell the order of magnitude; the last ones should be as long as you can afford.
 #
 # Two comparisons of hours are in `docs/gpu_record.md`. On one core, the network at the top of this
 # notebook reached 26.52 dB on held-out photographs in 65 minutes with Muon, and 26.49 dB in 85 with
@@ -724,7 +726,9 @@ decay_runs = compare_trainings(
 # @title Draw decay and averaging
 long_decay = long_run("09_decay")
 show(
-    plot_trainings(decay_runs, long_decay, baselines={"bicubic": bicubic_db}),
+    plot_trainings(
+        decay_runs, long_decay, baselines={"bicubic": bicubic_db}, label="validation PSNR (dB)"
+    ),
     "Validation of raw and averaged weights against the step, at a constant and at a cosine "
     "learning rate, here and in the long run. The raw weights of the constant rate jump.",
 )
@@ -752,9 +756,19 @@ decay_table.round(3)
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# TODO
+# The last column is what remains when the climb is taken out: the noise. At a constant rate the
+# raw weights jump by a tenth of a decibel from one look to the next, and where the training ends
+# is luck. Averaging makes the jumps several times smaller, and the score higher on the mean of
+# the seeds. A rate that falls to zero does the same. Both together bring no more than one of
+# them.
+#
+# In the first hundred steps it is the other way round: look at the thin lines. While the curve
+# climbs steeply, a falling rate slows the climb, and the average still remembers worse weights.
 #
 # </details>
+#
+# What the average is for: in a training whose end is not known, it shows at any time roughly what
+# decay would bring.
 
 # %% [markdown]
 # ## 5. The loss
@@ -811,12 +825,13 @@ short, long = (
     for run in (loss_runs, long_loss)
 )
 show(
-    plot_trainings(short, long, baselines={"bicubic": bicubic_db}),
-    "Validation PSNR against step for three losses, here and in the long run. In the first hundred "
-    "steps MSE leads; in the end L1 and Charbonnier do.",
+    plot_trainings(short, long, baselines={"bicubic": bicubic_db}, label="validation PSNR (dB)"),
+    "Validation PSNR against step for three losses, each with the rate that is better in the end, "
+    "here and in the long run. In the long run the three lie together in the end.",
 )
 print(long_loss.summary())
-loss_table.round(3)
+at_both = by_rate(long_loss).agg(["mean", "min", "max"], axis=1)
+at_both.rename_axis(["loss", "rate"]).round(3)
 
 # %% tags=["folded"]
 # @title The three losses of one pixel
@@ -825,7 +840,8 @@ figure, axes = plt.subplots(figsize=(6, 3.2))
 for (name, function), style in zip(losses.items(), ("-", "-", "--")):
     axes.plot(error, [function(e, torch.zeros(())).item() for e in error], style, label=name)
 axes.set(xlabel="difference of a pixel (images in 0..1)", ylabel="its loss", title="Three losses")
-axes.legend()
+axes.set_xticks([-0.01, 0, 0.01])
+axes.legend(loc="upper center")
 show(
     figure,
     "The three losses of one pixel: L1 with a corner, Charbonnier close to it and round at zero, "
@@ -835,7 +851,17 @@ show(
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# TODO
+# The thin lines are those of a training that is too short to conclude from: which loss leads there
+# depends on who survives the first full steps.
+#
+# In the long run each loss has its better rate, and in the end the three are level: the seeds
+# overlap. But look at the table, which has both rates. At the lower one MSE is well behind, and its
+# seeds do not reach those of L1. Whoever compares losses at one rate, the one that suits L1, finds
+# that L1 is better. Zhao et al. (2017) found that L1 can end at a better MSE than MSE itself.
+#
+# The last figure shows in what they differ. Near zero MSE is flat: most pixels of a smooth wall are
+# nearly right already and hardly count, and a few edges make up most of the gradient. L1 pulls at
+# all pixels alike. It is less choosy about its rate, and that is worth having.
 #
 # </details>
 #
@@ -1387,7 +1413,9 @@ print(f"{test_name} after {seconds:.0f} s: {rows[own_name]['psnr_db']:.2f} dB, {
 
 # %% [markdown]
 # - The learning rate decides most, and its right side is a cliff with dead ReLUs at its foot.
-# - TODO
+# - At equal patches a small batch learns more, and falls off the cliff sooner.
+# - Decay and averaging both remove the noise of the last steps. Either is enough.
+# - A comparison of losses at one rate is one of rates.
 # - A training that was stopped and continued is the same, to the bit.
 #
 # ## Pitfalls
