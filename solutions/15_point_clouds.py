@@ -764,7 +764,10 @@ runs = compare_trainings(
     gains,
     seeds=seeds,
     keep=list(rivals),
-    settings=dict.fromkeys(rivals, {"loss": log_error}),
+    settings={
+        "offset": {"loss": log_error, "learning_rate": 1e-3},  # at 4e-3 it learns to do nothing
+        "choice": {"loss": log_error},
+    },
 )
 
 # %% [markdown]
