@@ -1,6 +1,7 @@
 """Trainings beside each other, the tool that runs them for hours, and what it kept."""
 
 import json
+import shutil
 from pathlib import Path
 
 import experiments
@@ -9,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from srlib import assets
@@ -17,7 +19,7 @@ from srlib.environment import by_profile
 from srlib.figures.history import plot_trainings
 from srlib.models import SrResNet
 from srlib.resample import imresize
-from srlib.training import TrainConfig
+from srlib.training import TrainConfig, train
 from srlib.training.experiments import (
     FOLDER_VARIABLE,
     SmallTask,
@@ -29,14 +31,19 @@ from srlib.training.experiments import (
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def make_sampler(seed):
+def make_sampler(seed, batch_size=2):
     random = np.random.default_rng(0)
     picture = Pair("a", *(random.integers(0, 256, (n, n, 3), dtype=np.uint8) for n in (12, 24)))
-    return PatchSampler([picture], 2, lr_patch_size=4, batch_size=2, seed=seed)
+    return PatchSampler([picture], 2, lr_patch_size=4, batch_size=batch_size, seed=seed)
 
 
 def small():
     return SrResNet(2, channels=4, num_blocks=1, hr_channels=0)
+
+
+def small_from(seed):
+    torch.manual_seed(seed)
+    return small()
 
 
 def score(network):
@@ -91,7 +98,27 @@ def test_each_candidate_is_trained_from_each_seed_and_scored_on_the_way():
         assert np.isnan(curve["loss"].iloc[0]) and curve["loss"].iloc[1:].notna().all()
         assert curve["psnr_db"].iloc[-1] == pytest.approx(score(found.networks[key]))
         assert not found.networks[key].training
-    assert len(found.networks) == 4
+    assert len(found.networks) == 4 and found.parts.empty
+
+
+def test_a_training_may_differ_in_more_than_its_network():
+    own = {"steps": 20, "learning_rate": 1e-2, "ema_decay": 0.5}
+    changed = {
+        "shorter": own,
+        "squares": {"loss": F.mse_loss},
+        "one patch": {"make_sampler": lambda seed: make_sampler(seed, batch_size=1)},
+    }
+    names = ["as it is", *changed]
+    found = compare(candidates=dict.fromkeys(names, small), settings=changed, seeds=(0,))
+    ends = found.scores()[0]
+    assert ends.is_unique
+    assert found.table()["steps"].to_dict() == dict.fromkeys(names, 40) | {"shorter": 20}
+    network, sampler = small_from(0), make_sampler(0)
+    train(network, sampler, TrainConfig(**own, progress=False))
+    assert ends["shorter"] == pytest.approx(score(network))
+    network, sampler = small_from(0), make_sampler(0, batch_size=1)
+    train(network, sampler, TrainConfig(steps=40, progress=False))
+    assert ends["one patch"] == pytest.approx(score(network))
 
 
 def test_the_seed_decides_start_and_patches():
@@ -100,11 +127,28 @@ def test_the_seed_decides_start_and_patches():
     assert not curves["one", 0].equals(curves["one", 1])
 
 
+def test_a_score_may_tell_its_parts(long):
+    def by_part(network):
+        return {"x2": score(network), "x3": 3 * score(network)}
+
+    found = compare_trainings(
+        "99_x", {"one": small}, make_sampler, TrainConfig(steps=4), by_part, seeds=(0, 1)
+    )
+    for seed, parts in found.parts.groupby("seed"):
+        values = parts.set_index("part")["psnr_db"]
+        once = score(found.networks["one", seed])
+        assert values.to_dict() == pytest.approx({"x2": once, "x3": 3 * once})
+        assert found.scores().loc["one", seed] == pytest.approx(2 * once)
+    shutil.copytree(long, long.parents[1] / "99_x")
+    pd.testing.assert_frame_equal(long_run("99_x").parts, found.parts.round({"psnr_db": 3}))
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
         ({"config": TrainConfig(seconds=1)}, "config must have steps, got seconds=1"),
         ({"keep": ["one", "none"]}, "keep must name some of one, the other, got 'none'"),
+        ({"settings": {"two": {}}}, "settings must name some of one, the other, got 'two'"),
     ],
 )
 def test_what_cannot_be_compared_is_refused(changed, message):

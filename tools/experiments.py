@@ -115,7 +115,7 @@ def keep(name: str, notebook: str, code: str) -> None:
         "code": code.splitlines(),
     }
     target.mkdir(parents=True, exist_ok=True)
-    for path in [folder / "curves.csv", *folder.glob("*.safetensors")]:
+    for path in [*folder.glob("*.csv"), *folder.glob("*.safetensors")]:
         shutil.copyfile(path, target / path.name)
     write_record(name, record)
     print(f"data/experiments/{name}: kept, {record['seconds'] / 3600:.1f} h of training")

@@ -35,6 +35,7 @@ __all__ = ["FOLDER_VARIABLE", "SmallTask", "Trainings", "compare_trainings", "lo
 FOLDER_VARIABLE = "SRLIB_EXPERIMENTS"
 _MARKS = 20  # scores of a training
 _COLUMNS = ["candidate", "seed", "step", "seconds", "loss", "psnr_db"]
+_PARTS = ["candidate", "seed", "part", "psnr_db"]
 _MAX_BYTES = 2**24  # of a file with weights
 # Crops with outlines, letters and fur, of photographs that nobody trains on: top and left.
 _CROPS = {"chelsea": (60, 110), "coffee": (130, 330), "camera": (60, 180)}
@@ -115,6 +116,8 @@ class Trainings:
     curves : DataFrame
         A row for each score: candidate, seed, step, seconds of training, loss (the mean since the
         row before; NaN at step 0), psnr_db.
+    parts : DataFrame
+        What the last scores are the means of, if `score` told: candidate, seed, part, psnr_db.
     networks : dict of (candidate, seed) to nn.Module
         The trained ones; empty for a `long_run`, see `load`.
     record : dict
@@ -125,6 +128,7 @@ class Trainings:
 
     name: str
     curves: pd.DataFrame
+    parts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=_PARTS))
     networks: dict[tuple[str, int], nn.Module] = field(default_factory=dict)
     record: dict = field(default_factory=dict)
 
@@ -195,10 +199,11 @@ def compare_trainings(
     candidates: Mapping[str, Callable[[], nn.Module]],
     make_sampler: Callable[[int], PatchSampler],
     config: TrainConfig,
-    score: Callable[[nn.Module], float],
+    score: Callable[[nn.Module], float | Mapping[str, float]],
     *,
     seeds: Iterable[int],
     keep: Iterable[str] = (),
+    settings: Mapping[str, Mapping] | None = None,
 ) -> Trainings:
     """Train every candidate from every seed, on the same patches for the same seed.
 
@@ -216,41 +221,61 @@ def compare_trainings(
     config : TrainConfig
         With `steps`; how often it logs and validates is set here.
     score : callable
-        Takes a network, returns its PSNR in dB.
+        Takes a network, returns its PSNR in dB, or one for each part, such as an image or a scale;
+        then the mean of all parts counts.
     seeds : sequence of int
     keep : sequence of str
         Candidates whose weights, from the first seed, a long run keeps.
+    settings : dict of str to dict, optional
+        In what a candidate's training differs from the others': fields of `TrainConfig`, "loss"
+        and "make_sampler".
 
     Raises
     ------
     ValueError
-        If `config` has no steps, `keep` names no candidate, or under the profile "long" the
-        environment variable SRLIB_EXPERIMENTS names no folder.
+        If `config` has no steps, `keep` or `settings` name no candidate, or under the profile
+        "long" the environment variable SRLIB_EXPERIMENTS names no folder.
     """
     if config.steps is None:
         raise ValueError(f"config must have steps, got seconds={config.seconds!r}")
-    if unknown := [candidate for candidate in keep if candidate not in candidates]:
-        raise ValueError(f"keep must name some of {', '.join(candidates)}, got {unknown[0]!r}")
+    for what, names in (("keep", keep), ("settings", settings or {})):
+        if unknown := [candidate for candidate in names if candidate not in candidates]:
+            raise ValueError(
+                f"{what} must name some of {', '.join(candidates)}, got {unknown[0]!r}"
+            )
     seeds = list(seeds)
     folder = _long_folder(name)
     if folder and not folder.is_dir():
         return long_run(name)  # nobody asked for a new one
-    every = max(1, config.steps // _MARKS)
-    config = replace(
-        config,
-        log_every=every,
-        validate_every=every,
-        checkpoint_every=every if folder else None,
-        progress=False,
-    )
-    networks, rows = {}, []
+    samplers, losses, configs = {}, {}, {}
+    for candidate in candidates:
+        own = dict((settings or {}).get(candidate, {}))
+        samplers[candidate] = own.pop("make_sampler", make_sampler)
+        losses[candidate] = own.pop("loss", F.l1_loss)
+        every = max(1, own.get("steps", config.steps) // _MARKS)
+        often = {"log_every": every, "validate_every": every}
+        saved = {"checkpoint_every": every if folder else None, "progress": False}
+        configs[candidate] = replace(config, **often, **saved, **own)
+
+    def mean_score(network):
+        found = score(network)
+        return sum(found.values()) / len(found) if isinstance(found, Mapping) else found
+
+    networks, rows, parts = {}, [], []
     runs = [(candidate, seed) for seed in seeds for candidate in candidates]
     for candidate, seed in tqdm(runs, desc=name, unit="network"):
         torch.manual_seed(seed)
-        network, sampler = candidates[candidate](), make_sampler(seed)
-        start = score(network.to(sampler.device))
+        network, sampler = candidates[candidate](), samplers[candidate](seed)
+        start = mean_score(network.to(sampler.device))
         place = folder / f"{_file_name(candidate)}_{seed}" if folder else None
-        history = train(network, sampler, config, folder=place, validate=score)
+        history = train(
+            network,
+            sampler,
+            configs[candidate],
+            loss=losses[candidate],
+            folder=place,
+            validate=mean_score,
+        )
         if not history.attrs["complete"]:
             raise KeyboardInterrupt(f"{name} was stopped at {candidate}, seed {seed}")
         rows.append((candidate, seed, 0, 0.0, float("nan"), start))
@@ -259,10 +284,13 @@ def compare_trainings(
             for step, row in history.dropna(subset="validation_db").iterrows()
         ]
         networks[candidate, seed] = network.eval()
-    found = Trainings(name, pd.DataFrame(rows, columns=_COLUMNS), networks)
+        if isinstance(last := score(network), Mapping):
+            parts += [(candidate, seed, part, value) for part, value in last.items()]
+    curves, parts = pd.DataFrame(rows, columns=_COLUMNS), pd.DataFrame(parts, columns=_PARTS)
+    found = Trainings(name, curves, parts, networks)
     if folder:
         start = {
-            name: _at_the_start(make, make_sampler, seeds) for name, make in candidates.items()
+            name: _at_the_start(make, samplers[name], seeds) for name, make in candidates.items()
         }
         kept = {name: networks[name, seeds[0]] for name in keep}
         _write(found, config, folder, kept, start)
@@ -273,7 +301,8 @@ def long_run(name: str) -> Trainings:
     """Read what a long run found, from ``data/experiments``; FileNotFoundError if there is none."""
     folder = assets.data_file(f"experiments/{name}")
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    return Trainings(name, pd.read_csv(folder / "curves.csv"), record=record)
+    tables = [folder / "curves.csv", folder / "parts.csv"]
+    return Trainings(name, *(pd.read_csv(t) for t in tables if t.is_file()), record=record)
 
 
 def _long_folder(name):
@@ -321,6 +350,9 @@ def _write(found, config, folder, kept, start):
     }
     with atomic_write(folder / "curves.csv") as partial:
         found.curves.round({"seconds": 1, "loss": 6, "psnr_db": 3}).to_csv(partial, index=False)
+    if len(found.parts):
+        with atomic_write(folder / "parts.csv") as partial:
+            found.parts.round({"psnr_db": 3}).to_csv(partial, index=False)
     for candidate, network in kept.items():
         with atomic_write(folder / f"{_file_name(candidate)}.safetensors") as partial:
             save_file({k: v.cpu().contiguous() for k, v in network.state_dict().items()}, partial)
