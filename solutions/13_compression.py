@@ -25,8 +25,8 @@
 # - cut channels and round weights, train them back, and say what the training is worth;
 # - turn a network into an int8 ONNX file, check it, and tell which file dominates which.
 #
-# Time: 75 minutes to read and try. Of these the computer needs at most 3 minutes on two CPU cores;
-# calculated, not measured: 4 on a T4 GPU, 3 on an A100.
+# Time: 80 minutes to read and try. Of these the computer needs at most 3 minutes on two CPU cores;
+# calculated, not measured: 3 on a T4 GPU, 2 on an A100.
 
 # %% tags=["folded"]
 # @title Imports
@@ -643,7 +643,8 @@ def equalising(first, second):
     return (ahead / behind).sqrt()
 
 
-# %%
+# %% tags=["folded"]
+# @title Round them to 8 bits
 wide = rescaled(small, one_wide_channel)
 scaled = {"as shipped": small, "one wide channel a block": wide}
 scaled["wide, then equalised"] = rescaled(wide, equalising)
