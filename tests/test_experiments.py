@@ -17,7 +17,7 @@ from srlib import assets
 from srlib.data import Pair, PatchSampler
 from srlib.environment import by_profile
 from srlib.figures.history import plot_trainings
-from srlib.models import SrResNet
+from srlib.models import SrResNet, load_pretrained
 from srlib.resample import imresize
 from srlib.training import TrainConfig, train
 from srlib.training.experiments import (
@@ -405,6 +405,13 @@ def test_what_is_run_for_hours_needs_nothing_that_was_left_out(number, monkeypat
         if "setup" not in cell.metadata.get("tags", []):
             exec(compile(cell.source, path.name, "exec"), names)
     assert names["seeds"] == (0, 1, 2)
+
+
+def test_13_began_with_the_network_that_is_shipped():
+    """Else its long runs are those of another network, and are to be run again."""
+    shipped_db = SmallTask(4).score(load_pretrained("srresnet_small_x4"))
+    began_at = long_run("13_cut").scores(0).loc["whole"]
+    assert began_at.tolist() == pytest.approx([shipped_db] * 3, abs=2e-3)
 
 
 def test_nothing_is_kept_that_no_notebook_names():

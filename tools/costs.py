@@ -153,8 +153,12 @@ STEPS = {
         "StackNet(16, 4, RepBlock)",
         "batch_size, 3, lr_patch_size, lr_patch_size",
     ),
-    ("13", "students"): ("SrResNet(4, **student)", "8, 3, 16, 16"),
-    ("13", "tuning"): ("SrResNet(4, channels=32, num_blocks=8, hr_channels=16)", "8, 3, 16, 16"),
+    ("13", "students"): ("SrResNet(4, **student)", "8, 3, 12, 12"),
+    ("13", "cut"): (
+        SHIPPED := "SrResNet(4, channels=32, num_blocks=8, hr_channels=16)",
+        "8, 3, 12, 12",
+    ),
+    ("13", "bits"): (f"FewBits({SHIPPED}, 4)", "8, 3, 12, 12"),
     ("14", "fusion"): ("Fusion(channels)", "batch, 3 + 4 * scale**2, patch, patch"),
     ("15", "clouds"): (
         "PointUpsampler(channels, num_blocks, chooses=True)",
