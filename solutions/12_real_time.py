@@ -26,7 +26,7 @@
 # - say what a roofline tells about a layer's speed, and what it does not.
 #
 # Time: 75 minutes to read and try. Of these the computer needs at most 3 minutes on two CPU cores;
-# calculated, not measured: 8 on a T4 GPU, 6 on an A100.
+# calculated, not measured: 6 on a T4 GPU, 5 on an A100.
 
 # %% tags=["folded"]
 # @title Imports
