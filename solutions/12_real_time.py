@@ -657,9 +657,9 @@ both.table().round(2)
 # @title Do the branches help? By the long runs, seed by seed
 long_db = both.scores()
 plain_db, branch_db = long_db.loc["plain 16x4"], long_db.loc["re-param 16x4"]
-took = long.curves.groupby(["candidate", "seed"])["seconds"].max().unstack().median(axis=1)
-print(f"a training with branches takes {took['re-param 16x4'] / took['plain 16x4']:.1f} times as "
-      f"long; parameters {long.record['parameters']['re-param 16x4']:,} "
+took = runs.curves.groupby(["candidate", "seed"])["seconds"].max().unstack().median(axis=1)
+print(f"a step with branches takes {took['re-param 16x4'] / took['plain 16x4']:.1f} times as "
+      f"long here; parameters {long.record['parameters']['re-param 16x4']:,} "
       f"against {long.record['parameters']['plain 16x4']:,}")  # fmt: skip
 longer_db = long_db.loc[longer.curves["candidate"].iloc[0]]
 for what, other in (("steps", plain_db), ("time", longer_db)):
