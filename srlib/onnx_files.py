@@ -67,9 +67,14 @@ class OnnxNetwork(nn.Module):
         one output.
     threads : int, optional
         How many an operation may use; by default as many as torch uses now.
+    spinning : bool
+        Whether threads without work keep their cores busy for a while, as is ONNX Runtime's
+        default. That may make calls faster, and slows down what else runs, such as torch.
     """
 
-    def __init__(self, path: str | os.PathLike, *, threads: int | None = None):
+    def __init__(
+        self, path: str | os.PathLike, *, threads: int | None = None, spinning: bool = False
+    ):
         super().__init__()
         self.path = Path(path)
         check_file(self.path, 2**31)  # protobuf holds no more
@@ -77,6 +82,7 @@ class OnnxNetwork(nn.Module):
         check_count("threads", self.threads)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = self.threads
+        options.add_session_config_entry("session.intra_op.allow_spinning", str(int(spinning)))
         options.log_severity_level = 3  # errors only
         try:
             self._session = onnxruntime.InferenceSession(

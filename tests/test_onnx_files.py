@@ -186,6 +186,15 @@ def test_tiles(shipped):
     assert np.abs(tiled - upscale(model, lr)).max() <= 1
 
 
+@pytest.mark.parametrize("spinning", [False, True])
+def test_waiting_threads_sleep_unless_they_are_told_to_spin(shipped, spinning):
+    _, path = shipped
+    network = OnnxNetwork(path, threads=2, **({"spinning": True} if spinning else {}))
+    options = network._session.get_session_options()
+    entry = options.get_session_config_entry("session.intra_op.allow_spinning")
+    assert entry == ("1" if spinning else "0")
+
+
 def test_threads(shipped):
     _, path = shipped
     assert OnnxNetwork(path).threads == torch.get_num_threads()

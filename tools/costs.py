@@ -145,14 +145,8 @@ STEPS = {
         "8, 3, (side := math.ceil(window / 2.5) + 8), side",
         "decode(network, network.encode(x), x, p := 4 + np.arange(window) / 2.5, p, 0.4)",
     ),
-    ("12", "small networks"): (
-        "StackNet(16, 4)",
-        "batch_size, 3, lr_patch_size, lr_patch_size",
-    ),
-    ("12", "re-param"): (
-        "StackNet(16, 4, RepBlock)",
-        "batch_size, 3, lr_patch_size, lr_patch_size",
-    ),
+    ("12", "small networks"): ("StackNet(16, 4)", "8, 3, 8, 8"),
+    ("12", "re-param"): ("StackNet(16, 4, RepBlock)", "8, 3, 8, 8"),
     ("13", "students"): ("SrResNet(4, **student)", "8, 3, 12, 12"),
     ("13", "cut"): (
         SHIPPED := "SrResNet(4, channels=32, num_blocks=8, hr_channels=16)",

@@ -51,10 +51,14 @@ def _add_middle(content):
     return change
 
 
-def _branches(channels, seed):
+def _random(seed, *shapes, dtype=torch.float32):
     random = torch.Generator().manual_seed(seed)
+    return tuple(torch.randn(shape, generator=random, dtype=dtype) for shape in shapes)
+
+
+def _branches(channels, seed, dtype=torch.float32):
     shapes = ((channels, channels, 3, 3), (channels,), (channels, channels, 1, 1), (channels,))
-    return tuple(torch.randn(shape, generator=random) for shape in shapes)
+    return _random(seed, *shapes, dtype=dtype)
 
 
 _FOLD = Exercise(
@@ -64,6 +68,7 @@ _FOLD = Exercise(
         Case("four channels", _branches(4, 0)),
         Case("three channels, as many as a kernel is wide", _branches(3, 1)),
         Case("one channel", _branches(1, 2)),
+        Case("six channels in float64", _branches(6, 3, torch.float64)),
     ),
     mistakes=(
         Mistake(
@@ -130,6 +135,100 @@ _FOLD = Exercise(
 
 def _all(identity):
     return identity[..., None, None].expand(-1, -1, 3, 3)
+
+
+# Fold a chain
+
+
+def _fold_chain(weight1, bias1, weight3, bias3):
+    weight = torch.einsum("omyx,mi->oiyx", weight3, weight1[:, :, 0, 0])
+    return weight, bias3 + torch.einsum("omyx,m->o", weight3, bias1)
+
+
+def _chain_with_bias(bias):
+    """Make a mistake that gets the kernel right."""
+    return lambda weight1, bias1, weight3, bias3: (
+        _fold_chain(weight1, bias1, weight3, bias3)[0],
+        bias(bias1, weight3, bias3),
+    )
+
+
+def _chain_with_weight(formula):
+    """Make a mistake that gets the bias right."""
+    return lambda weight1, bias1, weight3, bias3: (
+        torch.einsum(formula, weight3, weight1[:, :, 0, 0]),
+        _fold_chain(weight1, bias1, weight3, bias3)[1],
+    )
+
+
+def _chain(inputs, between, outputs, seed, dtype=torch.float32):
+    shapes = ((between, inputs, 1, 1), (between,), (outputs, between, 3, 3), (outputs,))
+    return _random(seed, *shapes, dtype=dtype)
+
+
+_FOLD_CHAIN = Exercise(
+    title="find the bug: a chain that shifts the brightness",
+    reference=_fold_chain,
+    cases=lambda: (
+        Case("four channels everywhere", _chain(4, 4, 4, 0)),
+        Case("from 3 over 6 to 4 channels", _chain(3, 6, 4, 1)),
+        Case("one channel", _chain(1, 1, 1, 2)),
+        Case("from 5 over 3 to 2 channels, in float64", _chain(5, 3, 2, 3, torch.float64)),
+    ),
+    mistakes=(
+        Mistake(
+            _chain_with_bias(lambda bias1, weight3, bias3: bias3 + weight3[:, :, 1, 1] @ bias1),
+            "This is the function with its bug. The first layer's bias is a constant picture: at "
+            "each pixel the 3x3 kernel sees it nine times, and not in its middle alone.",
+        ),
+        Mistake(
+            _chain_with_bias(lambda bias1, weight3, bias3: bias3),
+            "The kernel is right. The bias of the first layer is forgotten: send a picture of "
+            "zeros through both layers.",
+        ),
+        Mistake(
+            _chain_with_bias(lambda bias1, weight3, bias3: bias3 + bias1),
+            "The biases are added as if the branches stood side by side. Here the first bias goes "
+            "through the second layer.",
+        ),
+        Mistake(
+            _chain_with_bias(lambda bias1, weight3, bias3: weight3.sum(dim=(2, 3)) @ bias1),
+            "The kernel is right. The bias of the second layer is forgotten.",
+        ),
+        Mistake(
+            _chain_with_bias(
+                lambda bias1, weight3, bias3: bias3 + weight3.mean(dim=(2, 3)) @ bias1
+            ),
+            "The kernel is right. The bias goes through the mean of the 3x3 kernel: a convolution "
+            "adds its nine products.",
+        ),
+        Mistake(
+            _chain_with_bias(
+                lambda bias1, weight3, bias3: bias3 + weight3.sum(dim=(1, 2, 3)) * bias1.sum()
+            ),
+            "The kernel is right. For the bias, each channel in between has a kernel of its own: "
+            "multiply first, then add.",
+        ),
+        Mistake(
+            _chain_with_weight("omyx,im->oiyx"),
+            "The 1x1 kernel is transposed: it has its output channels first, and these are the "
+            "channels in between.",
+        ),
+        Mistake(
+            _chain_with_weight("moyx,mi->oiyx"),
+            "The 3x3 kernel is transposed: its output channels come first.",
+        ),
+    ),
+    hints=(
+        "The kernel is right. Send a picture of zeros through both layers: what comes out is the "
+        "bias of the folded one.",
+        "After the first layer that picture has the value bias1[m] at every pixel of channel m. "
+        "What does a 3x3 convolution make of a constant?",
+        "Its value times the sum of the kernel's nine numbers: weight3.sum(dim=(2, 3)) @ bias1, "
+        "and the second bias besides.",
+    ),
+    tolerance=1e-5,
+)
 
 
 # The Pareto front
@@ -249,4 +348,4 @@ _PARETO_FRONT = Exercise(
     ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (_FOLD, _PARETO_FRONT)
+EXERCISES: tuple[Exercise, ...] = (_FOLD, _FOLD_CHAIN, _PARETO_FRONT)
