@@ -25,7 +25,7 @@
 # - split photographs into training and validation so that nothing leaks;
 # - measure whether your data arrives as fast as your network can take it, and repair it.
 #
-# Time: 60 minutes to read and try. Of these the computer needs at most 2 minutes on two CPU cores;
+# Time: 65 minutes to read and try. Of these the computer needs at most 2 minutes on two CPU cores;
 # calculated, not measured: 2 on a T4 GPU, 2 on an A100.
 
 # %% tags=["folded"]

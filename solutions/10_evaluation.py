@@ -25,8 +25,8 @@
 # - tell a difference from chance, over images and over seeds;
 # - show where a network fails, and name the tricks that raise a score.
 #
-# Time: 75 minutes to read and try. Of these the computer needs at most 3 minutes on two CPU cores;
-# calculated, not measured: 6 on a T4 GPU, 4 on an A100.
+# Time: 80 minutes to read and try. Of these the computer needs at most 3 minutes on two CPU cores;
+# calculated, not measured: 3 on a T4 GPU, 3 on an A100.
 
 # %% tags=["folded"]
 # @title Imports

@@ -27,8 +27,8 @@
 # - measure clouds by Chamfer, Hausdorff and point-to-surface distance, and say what each misses;
 # - train a network that makes a cloud four times denser, and say where it beats a formula.
 #
-# Time: 80 minutes to read and try. Of these the computer needs at most 3 minutes on two CPU
-# cores; calculated, not measured: 2 on a T4 GPU, 2 on an A100.
+# Time: 80 minutes to read and try. Of these the computer needs at most 3 minutes on two CPU cores;
+# calculated, not measured: 2 on a T4 GPU, 2 on an A100.
 
 # %% tags=["folded"]
 # @title Imports
