@@ -26,7 +26,7 @@
 # - say what a roofline tells about a layer's speed, and what it does not.
 #
 # Time: 75 minutes to read and try. Of these the computer needs at most 3 minutes on two CPU cores;
-# calculated, not measured: 6 on a T4 GPU, 5 on an A100.
+# calculated, not measured: 5 on a T4 GPU, 4 on an A100.
 
 # %% tags=["folded"]
 # @title Imports
@@ -74,8 +74,8 @@ more = 3  # times as many steps for the plain network, whose training then takes
 crop_side = by_profile(ci=48, cpu=96, gpu=96)  # of the test photographs, in pixels
 frame = by_profile(ci=(18, 32), cpu=(180, 320), gpu=(360, 640))  # rows, columns
 hd_frame = by_profile(ci=(36, 64), cpu=(540, 960), gpu=(540, 960))
-repeats = by_profile(ci=3, cpu=15, gpu=20)
-hd_repeats = by_profile(ci=2, cpu=5, gpu=10)
+repeats = by_profile(ci=3, cpu=11, gpu=20)
+hd_repeats = by_profile(ci=2, cpu=4, gpu=10)
 exported = by_profile(
     ci=("plain 16x4", "ESPCN"),
     cpu=("plain 8x2", "plain 16x4", "ESPCN", "FSRCNN", "SrResNet 16x2"),
@@ -291,8 +291,8 @@ pd.DataFrame(rows, index=["median (ms)", "spread (ms)", "longest (ms)"]).T.round
 #
 # This notebook once fell into the trap. It let both engines take turns, with spinning threads. Then
 # bicubic interpolation took 55 times as long for 9 times the pixels, and no network reached 24
-# frames a second. Alone, bicubic took 12.7 times as long (measured on two cores). None of that was
-# the networks' doing.
+# frames a second. Alone, bicubic took 12.7 times as long (measured on two cores). So the times said
+# more about the threads than about the networks. Section 4 measures both claims afresh.
 #
 # There are two cures: **a process of its own** for each engine, or **sleeping threads**. From here
 # on all threads of ONNX Runtime sleep, which is the default of `srlib.onnx_files.OnnxNetwork`. And
@@ -648,7 +648,7 @@ show(
     plot_trainings(*drawn, baselines={"bicubic": task.bicubic_db}, lowest_db=29),
     "PSNR against step for the plain network, the same with branches, and the plain one with three "
     "times the steps, here and in the long run. All start more than two decibels below the bicubic "
-    "line and end above it.",
+    "line; in the long run all end above it.",
 )
 print(f"bicubic {task.bicubic_db:.2f} dB. {long.summary()}")
 both.table().round(2)
@@ -673,6 +673,7 @@ for what, other in (("steps", plain_db), ("time", longer_db)):
 #
 # At equal steps they help, on each of three seeds. At equal time the gain is gone: the plain
 # network with three times the steps is as good. So at this length branches save steps, but no time.
+# And a run of seconds may say the opposite: the network with branches is slow to leave its start.
 #
 # </details>
 #
@@ -876,7 +877,9 @@ print("on the front, the fastest first:", ", ".join(on_front))
 # %% tags=["folded"]
 # @title How a point looks
 names = sorted(networks, key=lambda name: -db_of_seeds[name].mean())
-looks = dict(zip(names, zip([f"C{n}" for n in range(9)], "osD^vP*Xp")))
+looks = dict(
+    zip(names, zip(["C0", "C1", "C2", "C3", "C4", "C5", "C7", "brown", "grey"], "osD^vP*Xp"))
+)
 
 
 def draw_point(axes, row):
