@@ -980,8 +980,8 @@ def against(run, now, reference):
         }
         if name != reference:
             mean, seed_error, crop_error, seed_bar, crop_bar = paired(run, name, reference)
-            sure = ["seeds"] * (abs(mean) > seed_bar * seed_error)
-            sure += ["crops"] * (abs(mean) > crop_bar * crop_error)
+            bars = {"seeds": seed_bar * seed_error, "crops": crop_bar * crop_error}
+            sure = [what for what, bar in bars.items() if abs(mean) > bar]
             rows[name] |= {
                 f"minus {reference}": mean,
                 "error, seeds": seed_error,
