@@ -1300,7 +1300,7 @@ print(f"the record: {last['psnr_db'].mean():.2f} dB after {last['seconds'].mean(
 # | `recipe_name` | what it is for | T4 | A100 | H200 |
 # |---|---|---|---|---|
 # | `"cpu"` | the class minute | 1 minute | 1 minute | 1 minute |
-# | `"colab"` | to pass VDSR, published with 31.35 dB on Set5 | 15 minutes | 15 minutes | 15 minutes |
+# | `"colab"` | to pass VDSR's published 31.35 dB on Set5 | 15 minutes | 15 minutes | 15 minutes |
 # | `"gpu"` | the full training | 5 hours | 70 minutes | 40 minutes |
 #
 # For `"gpu"` set `longest = None` as well. These times are **calculated**, from a step's operations
