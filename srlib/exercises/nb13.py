@@ -307,7 +307,7 @@ _STRAIGHT_THROUGH = Exercise(
         ),
         Mistake(
             lambda weight, bits, axis=None: _quantise(weight, bits, axis).detach(),
-            "The values are right, but no gradient reaches the weights: `detach` cuts them off. "
+            "The values are right, but no gradient comes back: the weights themselves are cut off. "
             "Only the difference to the weights is to be cut off.",
         ),
         Mistake(
