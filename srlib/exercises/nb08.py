@@ -348,15 +348,9 @@ _PIXEL_INDEX = Exercise(
 _VIEWS = tuple(np.ndindex(2, 2, 2))
 
 
-def _view(image, rows, columns, transposed):
-    image = image[::-1] if rows else image
-    image = image[:, ::-1] if columns else image
-    return image.swapaxes(0, 1) if transposed else image
-
-
 def _random_view(lr, hr, generator):
     view = generator.random(3) < 0.5
-    return [_view(image, *view) for image in (lr, hr)]
+    return [_augment(image, *view) for image in (lr, hr)]
 
 
 def _drawn_often(answer, lr, hr, generator):
@@ -367,7 +361,7 @@ def _drawn_often(answer, lr, hr, generator):
         if not isinstance(result, (list, tuple)) or len(result) != 2:
             raise TypeError("two images are wanted, a list or tuple of LR and HR")
         for image, changed in zip((lr, hr), result, strict=True):
-            found = [v for v in _VIEWS if np.array_equal(_view(image, *v), np.asarray(changed))]
+            found = [v for v in _VIEWS if np.array_equal(_augment(image, *v), np.asarray(changed))]
             views.append(found[0] if found else None)
         together += views[-1] == views[-2]
     counts = [views.count(view) for view in _VIEWS]
@@ -389,17 +383,17 @@ def _view_cases():
 
 
 def _two_draws(lr, hr, generator):
-    return [_view(image, *(generator.random(3) < 0.5)) for image in (lr, hr)]
+    return [_augment(image, *(generator.random(3) < 0.5)) for image in (lr, hr)]
 
 
 def _once_for_all(lr, hr, generator):
-    return [_view(image, *(np.random.default_rng(0).random(3) < 0.5)) for image in (lr, hr)]
+    return [_augment(image, *(np.random.default_rng(0).random(3) < 0.5)) for image in (lr, hr)]
 
 
 def _like(draw):
     def random_view(lr, hr, generator):
         view = draw(generator)
-        return [_view(image, *view) for image in (lr, hr)]
+        return [_augment(image, *view) for image in (lr, hr)]
 
     return random_view
 

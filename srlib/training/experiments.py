@@ -121,9 +121,10 @@ class Trainings:
     networks : dict of (candidate, seed) to nn.Module
         The trained ones; empty for a `long_run`, see `load`.
     record : dict
-        How a long run was made: command, steps, versions, machine, date. "start" has for each
-        candidate its multiply-adds for an LR pixel, forward, with fixed layers, and the norm of
-        the first layer's gradient before training, the mean over the seeds.
+        How a long run was made: command, steps, versions, machine, date. "settings" has what
+        differs in a candidate's training, where something does. "start" has for each candidate its
+        multiply-adds for an LR pixel, forward, with fixed layers, and the norm of the first layer's
+        gradient before training, the mean over the seeds.
     """
 
     name: str
@@ -257,8 +258,7 @@ def compare_trainings(
         saved = {"checkpoint_every": every if folder else None, "progress": False}
         configs[candidate] = replace(config, **often, **saved, **own)
 
-    def mean_score(network):
-        found = score(network)
+    def mean(found):
         return sum(found.values()) / len(found) if isinstance(found, Mapping) else found
 
     networks, rows, parts = {}, [], []
@@ -266,7 +266,7 @@ def compare_trainings(
     for candidate, seed in tqdm(runs, desc=name, unit="network"):
         torch.manual_seed(seed)
         network, sampler = candidates[candidate](), samplers[candidate](seed)
-        start = mean_score(network.to(sampler.device))
+        start = score(network.to(sampler.device))
         place = folder / f"{_file_name(candidate)}_{seed}" if folder else None
         history = train(
             network,
@@ -274,18 +274,18 @@ def compare_trainings(
             configs[candidate],
             loss=losses[candidate],
             folder=place,
-            validate=mean_score,
+            validate=lambda network: mean(score(network)),
         )
         if not history.attrs["complete"]:
             raise KeyboardInterrupt(f"{name} was stopped at {candidate}, seed {seed}")
-        rows.append((candidate, seed, 0, 0.0, float("nan"), start))
+        rows.append((candidate, seed, 0, 0.0, float("nan"), mean(start)))
         rows += [
             (candidate, seed, step, row.seconds, row.loss, row.validation_db)
             for step, row in history.dropna(subset="validation_db").iterrows()
         ]
         networks[candidate, seed] = network.eval()
-        if isinstance(last := score(network), Mapping):
-            parts += [(candidate, seed, part, value) for part, value in last.items()]
+        if isinstance(start, Mapping):  # one that was trained before has not been scored here
+            parts += [(candidate, seed, part, value) for part, value in score(network).items()]
     curves, parts = pd.DataFrame(rows, columns=_COLUMNS), pd.DataFrame(parts, columns=_PARTS)
     found = Trainings(name, curves, parts, networks)
     if folder:
@@ -293,7 +293,7 @@ def compare_trainings(
             name: _at_the_start(make, samplers[name], seeds) for name, make in candidates.items()
         }
         kept = {name: networks[name, seeds[0]] for name in keep}
-        _write(found, config, folder, kept, start)
+        _write(found, config, _in_words(settings or {}), folder, kept, start)
     return found
 
 
@@ -333,13 +333,26 @@ def _at_the_start(make, make_sampler, seeds):
     }
 
 
-def _write(found, config, folder, kept, start):
+def _in_words(settings):
+    """Return what differs in each training as plain values; samplers are in the code."""
+    return {
+        candidate: {
+            name: value.__name__ if name == "loss" else value
+            for name, value in own.items()
+            if name != "make_sampler"
+        }
+        for candidate, own in settings.items()
+    }
+
+
+def _write(found, config, own, folder, kept, start):
     """Leave the curves, the settings and the weights of a long run."""
     settings = {
         "steps": config.steps,
         "optimizer": config.optimizer,
         "learning_rate": config.learning_rate,
         "schedule": config.schedule,
+        "settings": own,
         "seeds": found.curves["seed"].unique().tolist(),
         "seconds": round(found.curves.groupby(["candidate", "seed"])["seconds"].max().sum()),
         "parameters": {
