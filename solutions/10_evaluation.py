@@ -592,9 +592,9 @@ def window_at(picture, down, across):
 
 window_slider = Explorer(
     window_at,
-    picture=ipywidgets.Dropdown(options=list(photo_pairs), value="coffee"),
-    down=ipywidgets.FloatSlider(0.4, min=0, max=1, step=0.01),
-    across=ipywidgets.FloatSlider(0.5, min=0, max=1, step=0.01),
+    picture=ipywidgets.Dropdown(options=list(photo_pairs), value="camera"),
+    down=ipywidgets.FloatSlider(0.25, min=0, max=1, step=0.01),
+    across=ipywidgets.FloatSlider(0.45, min=0, max=1, step=0.01),
 )
 window_slider
 
