@@ -168,6 +168,44 @@ def test_what_cannot_be_compared_is_refused(changed, message):
         compare(**changed)
 
 
+def test_each_candidate_tries_its_rates_and_keeps_the_best(long, monkeypatch):
+    arguments = {"one": small}, make_sampler, TrainConfig(steps=2, schedule="constant"), score
+    found = compare_trainings("99_x", *arguments, seeds=(0, 1), rates=(1e-3, 1e-1, 1e-2))
+    record = long_run("99_x").record
+    tried = record["tried"]["one"]
+    assert list(tried) == ["0.001", "0.1", "0.01"] and len(set(tried.values())) == 3
+    best = max(tried, key=tried.get)
+    assert record["learning_rate"] == {"one": float(best)}
+    assert found.scores().loc["one", 0] == tried[best]
+    folders = {path.name for path in long.iterdir() if path.is_dir()}
+    name = f"one_rate_{best.replace('.', '_')}_1"
+    assert len(folders) == 4 and {f for f in folders if f.endswith("_1")} == {name}
+    monkeypatch.setenv("SRLIB_PROFILE", "cpu")
+    alone = compare_trainings("99_x", *arguments, seeds=(0,), rates=[float(best)])
+    assert alone.scores().loc["one", 0] == tried[best]
+
+
+def test_a_batch_may_tell_the_network_more_than_the_image(long):
+    class Told(SrResNet):
+        def forward(self, batch):
+            lr, factor = batch
+            return factor * super().forward(lr)
+
+    class Sampler(PatchSampler):
+        def sample(self, process=0, processes=1):
+            lr, hr = super().sample(process, processes)
+            return (lr, 0.5), hr
+
+    def telling(seed):
+        picture = Pair("a", *(np.zeros((n, n, 3), np.uint8) for n in (12, 24)))
+        return Sampler([picture], 2, lr_patch_size=4, batch_size=2, seed=seed)
+
+    made = {"told": lambda: Told(2, channels=4, num_blocks=1, hr_channels=0)}
+    compare_trainings("99_x", made, telling, TrainConfig(steps=2), score, seeds=(0,))
+    start = long_run("99_x").record["start"]["told"]
+    assert start["multiply_adds_per_lr_pixel"] == 9 * 12 + 27 * 16 + 16 * 12 + 25 * 3 * 4
+
+
 def test_tables():
     rows = [
         (candidate, seed, step, 0.0, 0.0, level + seed + gain * step)

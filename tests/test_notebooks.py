@@ -578,15 +578,10 @@ def test_code_cells_are_short(script):
 
 
 OPEN_LINES = 250  # of code that is the lesson, in a notebook
-# In all others all other code is folded, each Predict is answered, and quoted numbers are held to
-# what the cells print.
-STILL_TO_DO = ("11",)
-each_finished = pytest.mark.parametrize(
-    "script", [s for s in SCRIPTS if s.stem[:2] not in STILL_TO_DO], ids=lambda script: script.stem
-)
+# All other code is folded.
 
 
-@each_finished
+@each_script
 def test_only_the_lesson_is_open(script):
     cells = [cell for cell in learner(script).cells if cell.cell_type == "code"]
     unfolded = [cell for cell in cells if "folded" not in cell.metadata.get("tags", [])]
@@ -608,7 +603,7 @@ FOLDED_ANSWER = re.compile(
 )
 
 
-@each_finished
+@each_script
 def test_every_predict_is_answered_and_the_answer_is_folded(script):
     text = markdown(learner(script))
     parts = re.split(r"^\*Predict:\*", text, flags=re.MULTILINE)[1:]
@@ -667,7 +662,7 @@ def is_rounded_from(quoted: str, printed: str) -> bool:
     return enough and abs(float(quoted) - float(printed)) <= 0.5001 * 10**-digits
 
 
-@each_finished
+@each_script
 def test_quoted_numbers_are_what_the_cells_print(script):
     """In a numbered section it is a cell of the section, elsewhere any cell."""
     notebook = learner(script)

@@ -135,16 +135,13 @@ STEPS = {
     ("09", "batches of 32"): (SMALL, "32, 3, 12, 12"),
     ("10", "at the output's size"): ("Ablated(deconv=False)", "8, 3, 12, 12"),
     ("10", "at the input's size"): ("Ablated()", "8, 3, 12, 12"),
-    ("11", "three scales"): (
-        "MultiScale((2, 3, 4), channels, num_blocks)",
-        "8, 3, 16, 16",
-        "network(x, 3)",
-    ),
+    ("11", "three scales"): ("MultiScale()", "8, 3, 8, 8", "network((x, 3))"),
     ("11", "any scale"): (
-        "AnyScale(channels, num_blocks, hidden)",
-        "8, 3, (side := math.ceil(window / 2.5) + 8), side",
-        "decode(network, network.encode(x), x, p := 4 + np.arange(window) / 2.5, p, 0.4)",
+        "AnyScale()",
+        "8, 3, (side := math.ceil(24 / 2.5) + 8), side",
+        "decode(network, network.encode(x), x, p := 4 + np.arange(24) / 2.5, p, 0.4)",
     ),
+    ("11", "attention"): ("Enlarger(WindowBlock(16), WindowBlock(16, shift=4))", "4, 3, 16, 16"),
     ("12", "small networks"): ("StackNet(16, 4)", "8, 3, 8, 8"),
     ("12", "re-param"): ("StackNet(16, 4, RepBlock)", "8, 3, 8, 8"),
     ("13", "students"): ("SrResNet(4, **student)", "8, 3, 12, 12"),
@@ -165,6 +162,7 @@ LIKE |= {"close race": "at the input's size", "loop": "start", "stages": "enlarg
 # Networks of the notebooks take these from around them.
 GLOBALS = {
     "10": 'scale, size = 4, {"channels": channels, "num_blocks": num_blocks}',
+    "11": "scales, channels, num_blocks, hidden = (2, 3, 4), 16, 4, 32; Attention.forward = attend",
     "12": "scale, EDGES = 2, torch.zeros(3, 3, 3)",
     "14": "bicubic = BicubicUpsample(scale)",
     "15": """

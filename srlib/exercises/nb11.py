@@ -1,10 +1,13 @@
-"""Exercises: any scale."""
+"""Exercises: any scale, tiles, windows."""
 
 import math
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 
 from srlib.exercises.grading import Case, Exercise, Mistake
+from srlib.exercises.probes import no_gradient, with_gradients
 
 __all__ = ["EXERCISES"]
 
@@ -277,4 +280,105 @@ _TILE_SPANS = Exercise(
     ),
 )
 
-EXERCISES: tuple[Exercise, ...] = (_OUTPUT_GRID, _TILE_SPANS)
+
+# Windows
+
+
+def _to_windows(x, side):
+    return _windows_in(x, side, (0, 2, 4, 3, 5, 1))
+
+
+def _windows_in(x, side, order):
+    """Bring (image, channel, window row, row, window column, column) into an order."""
+    n, c, h, w = x.shape
+    x = x.reshape(n, c, h // side, side, w // side, side)
+    return x.permute(order).reshape(-1, side * side, c)
+
+
+def _strips(x, side):
+    return x.permute(0, 2, 3, 1).reshape(-1, side * side, x.shape[1])
+
+
+def _spread(x, side):
+    n, c, h, w = x.shape
+    x = x.reshape(n, c, side, h // side, side, w // side)
+    return x.permute(0, 3, 5, 2, 4, 1).reshape(-1, side * side, c)
+
+
+def _window_cases():
+    random = torch.Generator().manual_seed(11)
+
+    def picture(*shape):
+        return torch.randn(shape, generator=random)
+
+    return (
+        Case("one channel", (torch.arange(16.0).reshape(1, 1, 4, 4), 2)),
+        Case("two images, wider than high", (picture(2, 3, 4, 6), 2)),
+        Case("higher than wide", (picture(1, 2, 9, 3), 3)),
+        Case("one window", (picture(2, 2, 4, 4), 4)),
+        Case("windows of one pixel", (picture(1, 2, 2, 3), 1)),
+    )
+
+
+_TO_WINDOWS = Exercise(
+    title="find the bug: windows that are strips",
+    reference=_to_windows,
+    probe=with_gradients,
+    cases=_window_cases,
+    mistakes=(
+        Mistake(
+            _strips,
+            "A window holds side * side pixels of one row and the next, as they follow in memory, "
+            "and no square. That was the bug.",
+        ),
+        Mistake(
+            lambda x, side: x.reshape(-1, side * side, x.shape[1]),
+            "Channels and pixels are mixed up: reshape alone moves nothing in memory. The axes "
+            "have to be put in order before.",
+        ),
+        Mistake(
+            lambda x, side: x.permute(0, 2, 3, 1).reshape(-1, side * side, x.shape[1]).flip(1),
+            "The pixels of a window stand in the wrong order, and come from a strip, no square.",
+        ),
+        Mistake(
+            _spread,
+            "A window holds pixels that lie apart, from all over the picture. Which of the two "
+            "axes, the number of windows or the side, comes first when an axis is split?",
+        ),
+        Mistake(
+            lambda x, side: _windows_in(x, side, (0, 2, 4, 5, 3, 1)),
+            "The pixels within a window go column by column. They are to go row by row.",
+        ),
+        Mistake(
+            lambda x, side: _windows_in(x, side, (0, 4, 2, 3, 5, 1)),
+            "The windows go column by column. They are to go row by row.",
+        ),
+        Mistake(
+            lambda x, side: _windows_in(x, side, (2, 4, 0, 3, 5, 1)),
+            "Windows of different images alternate. All windows of the first image come first.",
+        ),
+        Mistake(
+            lambda x, side: _to_windows(x[:1], side),
+            "Only the first image of the batch becomes windows.",
+        ),
+        Mistake(
+            lambda x, side: _to_windows(x, side).mT,
+            "The channels stand before the pixels. They are to be the last axis.",
+        ),
+        Mistake(
+            lambda x, side: F.unfold(x, side, stride=side).mT.reshape(-1, side**2, x.shape[1]),
+            "unfold returns channels first and pixels second, in one axis. Split that axis before "
+            "you move the channels to the end.",
+        ),
+        no_gradient(_to_windows),
+    ),
+    hints=(
+        "Number the pixels of a picture of 4 x 4 and look at what lies in each window.",
+        "Split both sides: x.reshape(n, c, h // side, side, w // side, side). Which of these six "
+        "axes say which window it is, which say which pixel of it?",
+        "Then .permute(0, 2, 4, 3, 5, 1): image, window row, window column, row, column, channel; "
+        "and .reshape(-1, side * side, c)",
+    ),
+)
+
+EXERCISES: tuple[Exercise, ...] = (_OUTPUT_GRID, _TILE_SPANS, _TO_WINDOWS)

@@ -205,6 +205,7 @@ def compare_trainings(
     seeds: Iterable[int],
     keep: Iterable[str] = (),
     settings: Mapping[str, Mapping] | None = None,
+    rates: Iterable[float] = (),
 ) -> Trainings:
     """Train every candidate from every seed, on the same patches for the same seed.
 
@@ -218,7 +219,8 @@ def compare_trainings(
     candidates : dict of str to callable
         Makes a network; torch's random numbers are seeded before. The order is kept.
     make_sampler : callable
-        Takes the seed.
+        Takes the seed. What a sampler's `sample` returns first is given to the network: an LR
+        batch, or a tuple that begins with one.
     config : TrainConfig
         With `steps`; how often it logs and validates is set here.
     score : callable
@@ -230,6 +232,9 @@ def compare_trainings(
     settings : dict of str to dict, optional
         In what a candidate's training differs from the others': fields of `TrainConfig`, "loss"
         and "make_sampler".
+    rates : sequence of float, optional
+        Learning rates to try: each candidate trains at each from the first seed, and from the other
+        seeds at its best. The others are only in the record, as "tried": their scores in dB.
 
     Raises
     ------
@@ -244,7 +249,7 @@ def compare_trainings(
             raise ValueError(
                 f"{what} must name some of {', '.join(candidates)}, got {unknown[0]!r}"
             )
-    seeds = list(seeds)
+    seeds, rates = list(seeds), list(rates)
     folder = _long_folder(name)
     if folder and not folder.is_dir():
         return long_run(name)  # nobody asked for a new one
@@ -261,23 +266,37 @@ def compare_trainings(
     def mean(found):
         return sum(found.values()) / len(found) if isinstance(found, Mapping) else found
 
-    networks, rows, parts = {}, [], []
-    runs = [(candidate, seed) for seed in seeds for candidate in candidates]
-    for candidate, seed in tqdm(runs, desc=name, unit="network"):
+    def trained(candidate, seed, rate=None):
+        """Train one; return its last score, the network, the first score and the history."""
+        run = candidate if rate is None else f"{candidate}, rate {rate:g}"
+        own = configs[candidate]
         torch.manual_seed(seed)
         network, sampler = candidates[candidate](), samplers[candidate](seed)
         start = score(network.to(sampler.device))
-        place = folder / f"{_file_name(candidate)}_{seed}" if folder else None
         history = train(
             network,
             sampler,
-            configs[candidate],
+            own if rate is None else replace(own, learning_rate=rate),
             loss=losses[candidate],
-            folder=place,
+            folder=folder / f"{_file_name(run)}_{seed}" if folder else None,
             validate=lambda network: mean(score(network)),
         )
         if not history.attrs["complete"]:
-            raise KeyboardInterrupt(f"{name} was stopped at {candidate}, seed {seed}")
+            raise KeyboardInterrupt(f"{name} was stopped at {run}, seed {seed}")
+        return history["validation_db"].iloc[-1], network, start, history
+
+    networks, rows, parts, tried = {}, [], [], {}
+    runs = [(candidate, seed) for seed in seeds for candidate in candidates]
+    for candidate, seed in tqdm(runs, desc=name, unit="network"):
+        if rates and candidate not in tried:
+            trials = {rate: trained(candidate, seed, rate) for rate in rates}
+            tried[candidate] = {rate: trial[0] for rate, trial in trials.items()}
+            best = max(rates, key=tried[candidate].get)
+            configs[candidate] = replace(configs[candidate], learning_rate=best)
+            _, network, start, history = trials[best]
+        else:
+            rate = configs[candidate].learning_rate if rates else None
+            _, network, start, history = trained(candidate, seed, rate)
         rows.append((candidate, seed, 0, 0.0, float("nan"), mean(start)))
         rows += [
             (candidate, seed, step, row.seconds, row.loss, row.validation_db)
@@ -293,7 +312,7 @@ def compare_trainings(
             name: _at_the_start(make, samplers[name], seeds) for name, make in candidates.items()
         }
         kept = {name: networks[name, seeds[0]] for name in keep}
-        _write(found, config, _in_words(settings or {}), folder, kept, start)
+        _write(found, config, _in_words(settings or {}), folder, kept, start, tried)
     return found
 
 
@@ -321,12 +340,12 @@ def _at_the_start(make, make_sampler, seeds):
     for seed in seeds:
         torch.manual_seed(seed)
         lr, hr = make_sampler(seed).sample()
-        network = make().to(lr.device)
+        network = make().to(hr.device)
         with FlopCounterMode(display=False) as counter:
             sr = network(lr)
         F.l1_loss(sr, hr).backward()
         norms.append(next(network.parameters()).grad.norm().item())
-    pixels = lr[:, 0].numel()
+    pixels = (lr[0] if isinstance(lr, tuple) else lr)[:, 0].numel()
     return {
         "multiply_adds_per_lr_pixel": round(counter.get_total_flops() / 2 / pixels),
         "first_layer_gradient": float(f"{sum(norms) / len(norms):.2e}"),
@@ -345,12 +364,16 @@ def _in_words(settings):
     }
 
 
-def _write(found, config, own, folder, kept, start):
+def _write(found, config, own, folder, kept, start, tried):
     """Leave the curves, the settings and the weights of a long run."""
     settings = {
         "steps": config.steps,
         "optimizer": config.optimizer,
-        "learning_rate": config.learning_rate,
+        "learning_rate": (
+            {name: max(scores, key=scores.get) for name, scores in tried.items()}
+            or config.learning_rate
+        ),
+        "tried": tried,
         "schedule": config.schedule,
         "settings": own,
         "seeds": found.curves["seed"].unique().tolist(),
