@@ -2,10 +2,12 @@
 
 import argparse
 import dataclasses
+import functools
 import hashlib
 import inspect
 import json
 import platform
+import re
 import shlex
 import shutil
 import sys
@@ -18,6 +20,7 @@ from safetensors import SafetensorError
 
 from srlib._atomic import atomic_write
 from srlib.data import PatchSampler, content_hash
+from srlib.degradation import DegradedSampler, RandomDegradation, degrade_pairs
 from srlib.environment import active_profile, hardware
 from srlib.evaluation import evaluate
 from srlib.models import SrResNet, create_model, load_pretrained, save_network, weights_file
@@ -66,6 +69,12 @@ def add_parser(commands) -> None:
     _option(add, "holdout", int, text, optional=True)
     _option(add, "shrink", float, "add copies of the photographs shrunk so", [], nargs="*")
     _option(add, "permute_colours", bool, "put red, green, blue in a random order", False)
+    text = (
+        "blur, add noise to and compress the LR images at random; NAME is blur (sigma in HR pixels"
+    )
+    text += "), noise (sigma in grey levels), quality (of JPEG); what is not named is as in "
+    text += "srlib.degradation.RandomDegradation"
+    add("--degrade", nargs="*", type=_read_range, metavar="NAME=LOW-HIGH", help=text)
     _option(add, "lr_patch_size", int, "side of a patch, in LR pixels")
     _option(add, "batch_size", int, "patches per batch and process")
     add("--seed", type=int, default=0, help="of weights and patches (default: 0)")
@@ -117,7 +126,13 @@ def _train(options) -> None:
     recipe, values = values, values.copy()
     values, reasons = suit(values, model, device, fixed={*given, *suited})
     suited |= {k: values[k] for k in ("batch_size",) if values[k] != recipe[k]}
-    training, held_out = photographs(values, options.scale)
+    degradation = None if options.degrade is None else RandomDegradation(**dict(options.degrade))
+    window = values["lr_patch_size"]
+    if degradation:
+        window = DegradedSampler.window(window)
+    training, held_out = photographs(values | {"lr_patch_size": window}, options.scale)
+    if degradation:
+        held_out = degrade_pairs(held_out, options.scale, degradation)
     if given.get("validate_every") and not held_out:
         raise ValueError("--validate-every needs photographs to validate on: give --holdout too")
     originals = None
@@ -140,6 +155,7 @@ def _train(options) -> None:
         "held_out_pictures": content_hash(held_out),
         "shrink": values.get("shrink", []),
         "permute_colours": values.get("permute_colours", False),
+        "degrade": degradation and str(degradation),
         "lr_patch_size": values["lr_patch_size"],
         "batch_size": values["batch_size"],
         "processes": processes.num_processes,
@@ -155,7 +171,10 @@ def _train(options) -> None:
         "torch": torch.__version__,
     }
     run = _Run(options.out, record)
-    sampler = PatchSampler(
+    make_sampler = PatchSampler
+    if degradation:
+        make_sampler = functools.partial(DegradedSampler, degradation=degradation)
+    sampler = make_sampler(
         training,
         options.scale,
         lr_patch_size=values["lr_patch_size"],
@@ -270,7 +289,7 @@ class _Run:
         self.path, self.weights = folder / "run.json", folder / "model.safetensors"
         self.before = read_record(self.path) if self.path.exists() else {}
         if self.before:
-            same = "network data images held_out shrink start_from teacher seed".split()
+            same = "network data images held_out shrink degrade start_from teacher seed".split()
             # An older record may lack some; that is the same as empty.
             same = [name for name in same if name in self.before or record[name]]
             hashes = "held_out_pictures start_from_sha256 teacher_sha256".split()
@@ -385,6 +404,16 @@ def _option(add, name, kind, text, default=None, *, optional=False, **more):
         default=argparse.SUPPRESS,
         **more,
     )
+
+
+def _read_range(text):
+    """Read NAME=LOW-HIGH."""
+    found = re.fullmatch(r"(blur|noise|quality)=(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)", text)
+    if not found:
+        expected = "blur, noise or quality with a range, such as noise=0-15"
+        raise argparse.ArgumentTypeError(f"must be {expected}, got {text!r}")
+    name, low, high = found.groups()
+    return name, (float(low), float(high))
 
 
 def _show(value):

@@ -127,6 +127,16 @@ def test_the_folder_holds_what_is_promised(tiny, photographs, capsys, monkeypatc
         assert torch.equal(value, average[f"module.{name}"])
 
 
+def test_degraded_pictures_are_trained_on_and_validated_on(tiny):
+    rest = "--holdout 2 --lr-patch-size 2"
+    outs = [tiny(f"{rest} {more}", more or "clean") for more in ("", "--degrade noise=100-100")]
+    records = [json.loads((out / "run.json").read_text()) for out in outs]
+    assert records[0]["degrade"] is None and "noise=(100.0, 100.0)" in records[1]["degrade"]
+    logs = [pd.read_csv(out / "log.csv", index_col="step") for out in outs]
+    assert logs[0].loc[6, "validation_db"] > logs[1].loc[6, "validation_db"]
+    assert logs[0]["psnr_db"].iloc[0] > logs[1]["psnr_db"].iloc[0]
+
+
 def test_what_is_held_out_is_never_trained_on(tiny, photographs, tmp_path, monkeypatch):
     """Not even where another source holds the same photograph under another name."""
     twin = tmp_path / "twin"
@@ -190,8 +200,9 @@ def test_a_finished_one_called_again_does_nothing(tiny, capsys):
     assert (out / "model.safetensors").read_bytes() == before[out / "model.safetensors"]
 
 
-def test_interrupted_and_called_again_it_ends_the_same(tiny, monkeypatch):
-    whole = tiny("--checkpoint-every 2", "whole")
+@pytest.mark.parametrize("more", ["", "--degrade noise=0-20 --lr-patch-size 2"])
+def test_interrupted_and_called_again_it_ends_the_same(tiny, monkeypatch, more):
+    whole = tiny(f"--checkpoint-every 2 {more}", "whole")
     train = train_command.train
 
     def interrupted(*arguments, on_step, **options):
@@ -204,11 +215,11 @@ def test_interrupted_and_called_again_it_ends_the_same(tiny, monkeypatch):
 
     monkeypatch.setattr(train_command, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        tiny("--checkpoint-every 2", "cut")
+        tiny(f"--checkpoint-every 2 {more}", "cut")
     out = whole.parent / "cut"
     assert not (out / "model.safetensors").exists()
     assert "finished" not in json.loads((out / "run.json").read_text())
-    tiny("--checkpoint-every 2", "cut")
+    tiny(f"--checkpoint-every 2 {more}", "cut")
     name = "model.safetensors"
     assert (out / name).read_bytes() == (whole / name).read_bytes()
 
@@ -237,6 +248,7 @@ def test_weights_that_cannot_be_written_are_written_by_the_next_call(tiny, tmp_p
         ("--channels 4", "network: .*'channels': 8.* there, .*'channels': 4.* now"),
         ("--learning-rate 0.01", "learning_rate: 0.001 there, 0.01 now"),
         ("--steps 7", "steps: 6 there, 7 now"),
+        ("--degrade --lr-patch-size 2", "degrade: None there, .RandomDegradation.* now"),
     ],
 )
 def test_the_folder_of_another_training_is_refused(tiny, changed, message):
@@ -411,6 +423,8 @@ def test_start_from_names_what_does_not_fit(tiny, tmp_path):
         ("--scale 5", "scale must be 2, 3 or 4, got 5"),
         ("--channels 0", "channels must be a whole number"),
         ("--lr-patch-size 30", "lr_patch_size must be at most 18, got 30"),
+        ("--lr-patch-size 3 --degrade", "lr_patch_size must be at most 2 with a .*, got 3"),
+        ("--degrade noise=9-3", "noise must be two numbers in .*the lower one first, got 9.0 and"),
         ("--batch-size 0", "batch_size must be a whole number of at least 1, got 0"),
         ("--holdout 1", "--holdout must be from 2 to 5, .* got 1"),
         ("--holdout 6", "--holdout must be from 2 to 5, .* got 6"),
@@ -581,6 +595,10 @@ def test_a_gpu_that_is_not_there_is_named(tiny):
         ("--learning-rate none", "--learning-rate: must be a number, got 'none'"),
         ("--warmup x", "--warmup: must be a number, got 'x'"),
         ("--channels-last maybe", "--channels-last: must be true or false, got 'maybe'"),
+        (
+            "--degrade hue=1-2",
+            "--degrade: must be blur, noise or quality with a range, .* got 'hue=1-2'",
+        ),
         ("--loss huber", "argument --loss: invalid choice: 'huber'"),
         ("--device tpu", "argument --device: invalid choice: 'tpu'"),
     ],
@@ -588,7 +606,7 @@ def test_a_gpu_that_is_not_there_is_named(tiny):
 def test_wrong_usage_ends_with_2(more, message, capsys):
     with pytest.raises(SystemExit) as caught:
         run(f"--out x {more}")
-    assert caught.value.code == 2 and message in capsys.readouterr().err
+    assert caught.value.code == 2 and re.search(message, capsys.readouterr().err)
 
 
 def test_none_takes_away_what_the_profile_gives(tiny):

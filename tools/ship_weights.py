@@ -8,19 +8,17 @@ from other weights, the record says how those were made, and log.csv has the tra
 network one after the other. The benchmarks are scored here, once, and decide nothing.
 """
 
-import io
 import json
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from srlib._atomic import atomic_write
-from srlib.data import Pair, load_images, make_pairs
+from srlib.data import load_images, make_pairs
+from srlib.degradation import jpeg
 from srlib.evaluation import evaluate
 from srlib.measuring import measure
 from srlib.models import load_pretrained
@@ -33,16 +31,6 @@ QUALITIES = (95, 80, 60)
 def score(upscaler, pairs, scale):
     """Return PSNR in dB and SSIM, the means over the images."""
     return evaluate(upscaler, pairs, scale).loc["mean"].tolist()
-
-
-def compress(pairs, quality):
-    """Send the LR images through a JPEG file."""
-    result = []
-    for pair in pairs:
-        file = io.BytesIO()
-        Image.fromarray(pair.lr).save(file, "jpeg", quality=quality)
-        result.append(Pair(pair.name, np.array(Image.open(file)), pair.hr))
-    return result
 
 
 def origin(folder):
@@ -80,10 +68,11 @@ def main(run_folder: Path, name: str):
     rows = []
     for benchmark in ("Set5", "Set14"):
         pairs = make_pairs(load_images(benchmark, scale), scale)
-        for label, degraded in [
-            (benchmark, pairs),
-            *((f"{benchmark}, LR as JPEG of quality {q}", compress(pairs, q)) for q in QUALITIES),
-        ]:
+        cases = {benchmark: pairs}
+        for quality in QUALITIES:
+            label = f"{benchmark}, LR as JPEG of quality {quality}"
+            cases[label] = [pair._replace(lr=jpeg(pair.lr, quality)) for pair in pairs]
+        for label, degraded in cases.items():
             bicubic = score(lambda lr: imresize(lr, scale), degraded, scale)
             rows.append([label, *score(model, degraded, scale), *bicubic])
         clean = rows[-1 - len(QUALITIES)]
