@@ -691,10 +691,10 @@ print(f"at x1 bicubic returns the picture itself; implicit: {same:.1f} dB, so it
 # <details><summary>What happened</summary>
 #
 # They lie close together, and who is ahead depends on the scale. The implicit network is where the
-# shared one takes a detour, most of all at 1.25. The shared one is at 2 and 4, where it has tails of
-# its own, and beyond 4, where the implicit one is asked for cells that it never saw. At the other
-# scales the seeds disagree. The rival is larger and was trained for hours, and that counts for more
-# than either idea.
+# shared one takes a detour, most of all at 1.25. The shared one is at 2 and 4, where it has tails
+# of its own, and beyond 4, where the implicit one is asked for cells that it never saw. At the
+# other scales the seeds disagree. The rival is larger and was trained for hours, and that counts
+# for more than either idea.
 #
 # </details>
 #
