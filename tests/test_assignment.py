@@ -214,7 +214,7 @@ def test_two_names_stay_two():
 
 # A class ---------------------------------------------------------------------------------------
 
-KILL = "import os, signal, sys\nos.kill({}, signal.{})\n"
+KILL = "import os\nos.kill({}, {})\n"
 FORK = "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass"
 FLOOD = """import os, pickle, sys
 for number in (1, 4):
@@ -237,12 +237,12 @@ FULL = """for folder in ("/tmp", "/dev/shm", "/", "/dev"):
         pass
 """
 DAEMON = """import subprocess, sys
-command = "import os, time; os.fork() and os._exit(0); os.setsid(); time.sleep(SLEEP)"
+command = "import os, time; os.fork() and os._exit(0); os.setsid(); time.sleep(@SLEEP@)"
 subprocess.Popen([sys.executable, "-c", command], start_new_session=True, env={})
 """
 CALLS = """import socket
 try:
-    socket.create_connection(("127.0.0.1", PORT))
+    socket.create_connection(("127.0.0.1", @PORT@))
 except OSError:
     pass
 else:
@@ -250,8 +250,7 @@ else:
 """
 # These raise if they can do harm.
 READS = """import os
-assert not os.path.exists(COURSE) and "TEACHERS" not in os.environ
-assert not os.path.exists(os.path.expanduser("~root/.bashrc"))
+assert not os.path.exists(@COURSE@) and "TEACHERS" not in os.environ
 """
 WRITES = """import os, sys, srlib, torch
 for folder in (torch.__path__[0], srlib.__path__[0], sys.argv[1], "/usr", "/etc"):
@@ -272,15 +271,12 @@ def by_id(notebook, grade_id):
 
 def make_class(release, right) -> dict[str, tuple]:
     """Return what each learner hands in, the points that it deserves, what is remarked."""
-    wrong = right[0].replace("x + ", "2 * x + ")
     known = [
         [round(value, 4) for value in case.arguments[0].flatten().tolist()]
         for case in exercises.get_exercise("05.1").cases()
     ]
-    hard_coded = f"KNOWN = {known}\n{right[0]}".replace(
-        "return",
-        "if [round(v, 4) for v in x.flatten().tolist()] not in KNOWN: return x\n    return",
-    )
+    shown = "[round(value, 4) for value in x.flatten().tolist()] in KNOWN"
+    hard_coded = f"KNOWN = {known}\n{right[0]} if {shown} else x"
 
     def hand(*sources, added=(), ids=True):
         notebook = copy.deepcopy(release)
@@ -295,28 +291,32 @@ def make_class(release, right) -> dict[str, tuple]:
 
     helper = "%matplotlib inline\ndef rectified(x):\n    return x.clamp(min=0)\n" + HANG
     one, two, three, four = right
+    known_name = one.replace("F.relu", "rectified")
+    builds = two.replace("self.last(", "0 * mine(x) + self.last(")
+    returned = 'residual_block = check("05.1", lambda x, first, second: x)'
     return {
         "right": (hand(*right), (3, 3, 3, 3), ""),
         "blank": (hand(), (0, 0, 0, 0), ""),
         "bom": ("\ufeff" + hand(*right), (3, 3, 3, 3), ""),
         "a+b": (hand(one), (3, 0, 0, 0), ""),
-        "a_b": (hand(wrong), (0, 0, 0, 0), ""),
-        "Zoë Müller 12": (hand(one.replace("F.relu", "rectified"), added=[helper]), (3, 0, 0, 0), ""),
+        "a_b": (hand(one.replace("x + ", "2 * x + ")), (0, 0, 0, 0), ""),
+        "Zoë Müller 12": (hand(known_name, added=[helper]), (3, 0, 0, 0), ""),
         "elsewhere": (hand(hard_coded, added=[two]), (0, 3, 0, 0), "05.2 solution was found"),
         "no_ids": (hand(*right, ids=False), (3, 3, 3, 3), "in another cell"),
-        "handed_back": (hand('residual_block = check("05.1", lambda x, first, second: x)'), (0,) * 4, ""),
-        "builds": (hand("def mine(x):\n    return F.relu(x)\n" + HANG,
-                        two.replace("self.last(", "0 * mine(x) + self.last(")), (0, 3, 0, 0), "time"),
+        "handed_back": (hand(returned), (0, 0, 0, 0), ""),
+        "builds": (hand(f"def mine(x):\n    return x\n{HANG}", builds), (0, 3, 0, 0), "time"),
         "not_json": ("PK\x03\x04", (0, 0, 0, 0), "not JSON"),
         "no_cells": ('{"cells": 7}', (0, 0, 0, 0), "it has no cells"),
-        "odd": (hand(f'x = "SURROGATE"\n{one}', f"x = {'9' * 5000}\n{two}", HUNGRY, four + ")"),
+        "odd": (hand(f"x = '@SURROGATE@'\n{one}", f"x = {'9' * 5000}\n{two}", HUNGRY, f"{four})"),
                 (3, 0, 0, 0), "05.4 SyntaxError"),
-        "hang": (hand(one, HANG, three, f"{four}\nimport os\nos._exit(0)"), (3, 0, 3, 0), "05.2 ran out"),
-        "harmless": (hand(DAEMON + one, CALLS + two, READS + three, WRITES + four), (3, 3, 3, 3), ""),
-        "flood": (hand(FLOOD, f"{FULL}\n{two}", FORGED, four), (0, 3, 0, 3), "05.1 gave back"),
+        "hang": (hand(one, HANG, three, f"{four}\nimport os\nos._exit(0)"),
+                 (3, 0, 3, 0), "05.2 ran out"),
+        "harmless": (hand(DAEMON + one, CALLS + two, READS + three, WRITES + four),
+                     (3, 3, 3, 3), ""),
+        "flood": (hand(FLOOD, FULL + two, FORGED, four), (0, 3, 0, 3), "05.1 gave back"),
         "bomb": (hand(one, FORK), (3, 0, 0, 0), "05.2 "),
-        "kills": (hand(one, KILL.format(-1, "SIGKILL") + two), (3, 0, 0, 0), "05.2 ended Python"),
-        "stops": (hand(one, KILL.format("os.getppid()", "SIGSTOP") + two), (3, 0, 0, 0), "stopped a"),
+        "kills": (hand(one, KILL.format("-1", 9) + two), (3, 0, 0, 0), "ended Python"),
+        "stops": (hand(one, KILL.format("os.getppid()", 19)), (3, 0, 0, 0), "stopped a process"),
     }  # fmt: skip
 
 
@@ -360,11 +360,12 @@ def graded(assignment, tmp_path_factory):
     course, _, learners = assignment
     handed_in = tmp_path_factory.mktemp("handed in, $HOME 'and' more")
     with socket.create_server(("127.0.0.1", 0)) as server:
-        known = {"PORT": server.getsockname()[1], "COURSE": repr(str(course)), "SLEEP": os.getpid()}
+        known = {"@PORT@": server.getsockname()[1], "@COURSE@": repr(str(course))}
+        known["@SLEEP@"] = os.getpid()
         for student, (text, _, _) in learners.items():
             for name, value in known.items():
                 text = text.replace(name, json.dumps(str(value))[1:-1])
-            text = text.replace("SURROGATE", r"\ud800")
+            text = text.replace("@SURROGATE@", r"\ud800")
             (handed_in / f"{student}.ipynb").write_text(text, encoding="utf-8")
         (handed_in / "folder.ipynb").mkdir()
         (handed_in / "link.ipynb").symlink_to("/etc/passwd")
@@ -446,13 +447,13 @@ def left_running():
 @pytest.mark.processes
 def test_without_bubblewrap_it_says_so_and_the_tool_s_faults_are_tried_again(assignment, tmp_path):
     course, _, learners = assignment
-    course = shutil.copytree(course, tmp_path / "grading")
-    shutil.rmtree(course / "submitted", ignore_errors=True)
+    graded_already = shutil.ignore_patterns("submitted", "rebuilt", "autograded", "feedback")
+    course = shutil.copytree(course, tmp_path / "grading", ignore=graded_already)
     for student in ("right", "hang"):
         path = course / f"submitted/{student}/{NAME}/{NAME}.ipynb"
         path.parent.mkdir(parents=True)
         path.write_text(learners[student][0], encoding="utf-8")
-    daemon = learners["harmless"][0].replace("SLEEP", str(os.getpid()))
+    daemon = learners["harmless"][0].replace("@SLEEP@", str(os.getpid()))
     (tmp_path / "new").mkdir()
     (tmp_path / "new/daemon.ipynb").write_text(daemon, encoding="utf-8")
     grade = ("grade", "05", "--course", course, "--seconds", SECONDS)

@@ -17,6 +17,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from IPython.core.interactiveshell import InteractiveShell
 from traitlets.config import Config
 
 from srlib import exercises
+from srlib.exercises.grading import _place
 from srlib.exercises.safe_call import Misfit, NotAttempted, Outcome
 
 try:
@@ -67,17 +69,9 @@ def encode_outcome(outcome: Outcome) -> dict:
             return {"value": encode(outcome.value), "changed": outcome.changed}
         except RecursionError as endless:  # a list in itself
             error = endless
-    place = "" if isinstance(error, (Misfit, NotAttempted)) else place_of(error)
+    place = "" if isinstance(error, (Misfit, NotAttempted)) else _place(error)
     text = f"{str(error)[:1000]}{place[:500]}"
     return {"error": [type(error).__name__, text], "changed": outcome.changed}
-
-
-def place_of(error: BaseException) -> str:
-    """Quote the innermost line of the learner's cell."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if frame.line and frame.filename.startswith("<ipython"):
-            return f", in line {frame.lineno} of {frame.name}: `{frame.line}`"
-    return ""
 
 
 def definitions(sources: Iterable[str]) -> Iterator[str]:
@@ -111,13 +105,13 @@ def load(folder: Path) -> tuple[dict, InteractiveShell, list[tuple]]:
     return job, shell, [(task, (*task.cases(), *task.twins(seed))) for task, seed in chosen]
 
 
-def attempt(folder: Path, number: int, loaded: Any) -> None:
+def attempt(folder: Path, number: int, loaded: Connection) -> None:
     """Run one exercise's cell, call its function with all cases, and write down the outcomes."""
     job, shell, trials = load(folder)
     if resource:
         limit = round(sum(resource.getrusage(resource.RUSAGE_SELF)[:2]) + job["seconds"] + 0.5)
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
-    loaded.set()
+    loaded.send_bytes(b"loaded")
     task, (exercise, cases) = job["tasks"][number], trials[number]
     earlier = job["tasks"][:number]
     for source in definitions([*(other["source"] for other in earlier), *job["added"]]):
@@ -127,7 +121,7 @@ def attempt(folder: Path, number: int, loaded: Any) -> None:
     shell.user_ns.pop(task["name"], None)
     result, outcomes, stopped = shell.run_cell(task["source"]), [], ""
     if error := result.error_before_exec or result.error_in_exec:
-        stopped = "".join(traceback.format_exception_only(error)).strip()[:500]
+        stopped = traceback.format_exception_only(error)[-1].strip()[:500]
     if task["name"] in shell.user_ns:
         tried = exercise.attempt(shell.user_ns[task["name"]], cases)
         outcomes = [encode_outcome(outcome) for outcome in tried]
@@ -174,10 +168,10 @@ def main(folder: Path) -> None:
         os.dup2(nowhere, stream)
     computed = 0.0
     for number, task in enumerate(job["tasks"]):
-        loaded = CONTEXT.Event()
-        process = CONTEXT.Process(target=attempt, args=(folder, number, loaded))
+        loaded, say = CONTEXT.Pipe(duplex=False)
+        process = CONTEXT.Process(target=attempt, args=(folder, number, say))
         process.start()
-        loaded.wait(job["loading"])
+        loaded.poll(job["loading"])
         process.join(job["wall"])
         late, before = process.is_alive(), computed
         computed = sweep()

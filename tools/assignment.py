@@ -193,7 +193,7 @@ def last(course: Course, student: str) -> dict:
     if not course.notebook(f"feedback/{student}").with_suffix(".html").is_file():
         return {}
     path = course.notebook(f"rebuilt/{student}")
-    return nbformat.read(path, as_version=4).metadata["grading"]
+    return nbformat.read(path, as_version=4).metadata.get("grading", {})
 
 
 def fill(rebuilt: NotebookNode, tasks: list[Task], answers: dict[str, Answer]) -> None:

@@ -208,7 +208,7 @@ def run(
         limits = {"DATA": int(memory_gb * 2**30), "FSIZE": FILE_SIZE, "CORE": 0}
         version = tuple(map(int, re.findall(r"\d+", platform.release())[:2]))
         if root or (isolated and version >= (5, 14)):  # before, it counts all that the user runs
-            limits["NPROC"] = 3 * PROCESSES  # here threads count too
+            limits["NPROC"] = 3 * PROCESSES + 2 * (os.cpu_count() or 1)  # here threads count too
         work["limits"] = {f"RLIMIT_{kind}": most for kind, most in limits.items()}
         (folder / "job.json").write_text(json.dumps(work))
         for file in files:

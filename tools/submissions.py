@@ -14,11 +14,11 @@ from types import SimpleNamespace
 from typing import Any
 
 from nbformat import NotebookNode
-from nbformat.v4 import new_code_cell, new_markdown_cell
+from nbformat.v4 import new_markdown_cell
 from sandbox import Task, read_bounded
 
 SIZE = 100_000_000  # bytes of a file, which holds figures too
-CELL_SIZE = 20_000  # characters of a cell
+CELL_SIZE = 5_000  # characters of a cell; longer ones can hold up the feedback's highlighting
 CHECK = re.compile(r'^(\w+) = check\("([\d.]+)", \1\)\s*$', re.MULTILINE)
 TEST = re.compile(r'_points\("(?P<id>[\d.]+)", (?P<name>\w+), seed=(?P<seed>\d+)\)')
 
@@ -90,8 +90,8 @@ def printable(text: str) -> str:
 def rebuild(release: NotebookNode, cells: list[Any], remarks: list[str]) -> NotebookNode:
     """Put the solutions among `cells`, from `read_cells`, into a short copy of the release version.
 
-    It holds the title, the `remarks`, of which some are added here, code cells that the learner
-    added or changed, and then each exercise's text, solution and test.
+    It holds the title, the `remarks`, of which some are added here, each exercise's text, solution
+    and test, and in its metadata the code cells that the learner added or changed.
     """
     rebuilt = copy.deepcopy(release)
     code = [c for c in cells if c.cell_type == "code" and len(c.source) <= CELL_SIZE]
@@ -113,11 +113,10 @@ def rebuild(release: NotebookNode, cells: list[Any], remarks: list[str]) -> Note
     known = {cell.source.strip() for cell in release.cells}
     others = [c for c in code if c.source.strip() not in known and not grade_id(c)]
     added = [c.source for c in others if not any(c is one for one in used)]
-    top = [new_code_cell(source, id=f"added-{n}") for n, source in enumerate(added)]
-    if remarks:
-        lines = "".join(f"- {remark}\n" for remark in remarks)
-        top.insert(0, new_markdown_cell(f"Remarks:\n\n{lines}", id="remarks"))
+    rebuilt.metadata["added"] = added
     rebuilt.cells[0].source = rebuilt.cells[0].source.partition("\n")[0]
+    note = "".join(f"- {remark}\n" for remark in remarks)
+    top = [new_markdown_cell(f"Remarks:\n\n{note}", id="remarks")] if remarks else []
     rebuilt.cells = [rebuilt.cells[0], *top, *kept]
     return rebuilt
 
@@ -141,9 +140,8 @@ def job_of(rebuilt: NotebookNode, source: NotebookNode) -> tuple[dict, list[Task
     solutions = {grade_id(cell): cell.source for cell in rebuilt.cells}
     plain = [c for c in source.cells if c.cell_type == "code" and not grade_id(c)]
     given = [(c.source, "parameters" in c.metadata.get("tags", [])) for c in plain]
-    added = [cell.source for cell in rebuilt.cells if cell.id.startswith("added-")]
     tests = [found for cell in source.cells if (found := TEST.search(cell.source))]
-    return {"given": given, "added": added}, [
+    return {"given": given, "added": rebuilt.metadata.get("added", [])}, [
         Task(t["id"], t["name"], int(t["seed"]), solutions[f"solution-{t['id'].replace('.', '-')}"])
         for t in tests
     ]
