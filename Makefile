@@ -1,23 +1,27 @@
 # One command opens the course: make lab. One command tests it: make test.
 # Everything is installed into .venv, once; change pyproject.toml or constraints.txt and it is done again.
 
+# What is said on the command line or in the environment stays as it was written: make expands none
+# of it, and recipes read it from the environment, where the shell does not either.
+GIVEN := PYTHON TORCH NB BENCH LAB_OPTIONS REPO REF SUBMITTED MARKS
+$(foreach name,$(GIVEN),$(if $(filter command environment,$(firstword $(origin $(name)))),\
+	$(eval override $(name) := $$(value $(name)))))
+export $(GIVEN)
+
 VENV   := .venv
 BIN    := $(VENV)/bin
-PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+ifeq ($(origin PYTHON),undefined)
+PYTHON := $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+endif
 # cpu: torch without CUDA, as make lab TORCH=cpu. An environment keeps what it was made with.
 TORCH  ?= $(if $(wildcard $(VENV)/.torch-cpu),cpu)
 ifneq ($(strip $(TORCH)),$(filter cpu,$(TORCH)))
 $(error TORCH is cpu or nothing, got $(TORCH))
 endif
-NB     ?=
-BENCH  ?=
-# JupyterLab drops uploads of more than 10 MiB without a word; photographs can be larger.
-LAB_OPTIONS ?= --ServerApp.tornado_settings='{"websocket_max_message_size": 100000000}'
-
-REPO   ?=
 REF    ?= main
-SUBMITTED ?=
+# JupyterLab drops uploads of more than 10 MiB without a word; photographs can be larger.
+UPLOADS := --ServerApp.tornado_settings='{"websocket_max_message_size": 100000000}'
 
 # Parallel, the longest files first; the tests of a file or notebook stay together.
 # Threads that wait sleep: by default OpenMP's spin, which takes the cores from the other workers.
@@ -48,14 +52,14 @@ help:
 	@echo "make clean      remove the environment and what was built"
 
 lab: $(VENV)/.course
-	$(BIN)/jupyter lab $(LAB_OPTIONS) notebooks/00_welcome.ipynb
+	$(BIN)/jupyter lab $(UPLOADS) --ServerApp.root_dir=. $$LAB_OPTIONS notebooks/00_welcome.ipynb
 
 test: $(VENV)/.dev lint
 	$(BIN)/python tools/build_notebooks.py --check
 	$(PYTEST) $(NBVAL)
 
 test-fast: $(VENV)/.dev
-	$(PYTEST) -m "$(MARKS)"
+	$(PYTEST) -m "$$MARKS"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -63,25 +67,25 @@ lint: $(VENV)/.dev
 	$(BIN)/codespell
 
 notebooks: $(VENV)/.dev
-	$(BIN)/python tools/build_notebooks.py $(NB) --execute
+	$(BIN)/python tools/build_notebooks.py $$NB --execute
 
 experiments: $(VENV)/.dev
-	$(BIN)/python tools/experiments.py $(NB)
+	$(BIN)/python tools/experiments.py $$NB
 
 bench: $(VENV)/.dev
-	$(BIN)/python tools/bench.py $(BENCH)
+	$(BIN)/python tools/bench.py $$BENCH
 
 publish: $(VENV)/.dev
-	$(BIN)/python tools/publish.py "$(REPO)" --ref "$(REF)"
+	$(BIN)/python tools/publish.py "$$REPO" --ref "$$REF"
 
 update:
-	@"$(or $(PYTHON),python3)" tools/update.py
+	@"$${PYTHON:-python3}" tools/update.py
 
 assignment: $(VENV)/.dev
-	$(BIN)/python tools/assignment.py make $(NB)
+	$(BIN)/python tools/assignment.py make $$NB
 
 grade: $(VENV)/.dev
-	$(BIN)/python tools/assignment.py grade $(NB) $(if $(SUBMITTED),--submitted "$(SUBMITTED)")
+	$(BIN)/python tools/assignment.py grade $$NB $${SUBMITTED:+"--submitted=$$SUBMITTED"}
 
 site: $(VENV)/.dev
 	$(BIN)/python tools/build_site.py
@@ -100,8 +104,8 @@ CPU_BUILD = --index-url https://download.pytorch.org/whl/cpu
 endif
 
 $(VENV)/pyvenv.cfg:
-	@if [ -n "$(UV)" ]; then "$(UV)" venv --quiet --python "$(or $(PYTHON),>=3.11)" $(VENV); \
-	elif [ -n "$(PYTHON)" ]; then "$(PYTHON)" -m venv $(VENV); \
+	@if [ -n "$(UV)" ]; then "$(UV)" venv --quiet --python "$${PYTHON:->=3.11}" $(VENV); \
+	elif [ -n "$$PYTHON" ]; then "$$PYTHON" -m venv $(VENV); \
 	else echo "The course needs Python 3.11 or newer; none was found. See README.md."; exit 1; fi
 
 $(VENV)/.course: EXTRAS := course

@@ -2,11 +2,13 @@
 
 import copy
 import csv
+import functools
 import inspect
 import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -16,12 +18,16 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from answers import encode
+from sandbox import RESULT_SIZE, Answer, Task, decode, read_answer, verdict, why_not_isolated
+from submissions import find, student_of
 
 from srlib import exercises
 from srlib.exercises import points
 from srlib.exercises.comparison import difference
 from srlib.exercises.grading import Exercise
 from srlib.exercises.inputs import shuffle
+from srlib.exercises.safe_call import Outcome
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 TOOL = REPOSITORY / "tools/assignment.py"
@@ -122,93 +128,140 @@ def test_points_want_an_exercise():
         points("05.9", len, seed=0)
 
 
+# What comes out of a sandbox --------------------------------------------------------------------
+
+
 @pytest.mark.slow
+@pytest.mark.processes
 def test_the_course_s_own_solutions_get_all_points():
     """Cut down to what it defines, each notebook still holds what its solutions use."""
     code = """
-import sys
 from assignment import ROOT, build, graded, points_of
-from sandbox import job_of, run, verdict
+from sandbox import run, verdict
+from submissions import job_of
 for script in sorted((ROOT / "solutions").glob("[0-9][0-9]_*.py")):
     source = graded(build(script, ROOT)[0], 7)
-    definitions, tasks = job_of(source, source)
-    found = run(definitions, tasks, seconds=60, memory_gb=4)
-    most = points_of(source)
-    assert len(tasks) == len(most) >= 2
+    cells, tasks = job_of(source, source)
+    answers = run(cells, tasks, seconds=60, memory_gb=4, isolated=False)
+    assert len(tasks) == len(points_of(source)) >= 2
     for task in tasks:
-        earned, text = verdict(task.id, task.seed, found[task.id])
-        assert earned == most[task.id], (earned, text, found[task.id])
+        earned, text = verdict(task, answers[task.id])
+        assert earned == points_of(source)[task.id], (earned, text, answers[task.id])
         print(text)
 """
-    environment = {**os.environ, "PYTHONPATH": str(TOOL.parent)}
     result = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(TOOL.parent)},
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 0, result.stderr
     assert result.stdout.count(": passed.") == len(EXERCISES)
 
 
+def test_values_come_back_as_they_went():
+    values = [1, -2.5, True, None, "a", float("inf"), 1 + 2j, np.uint8(3), np.arange(6.0)[::2]]
+    values += [torch.ones(2, 3, dtype=torch.int64), torch.ones(2, dtype=torch.bfloat16)]
+    values += [(1, [2, (torch.eye(2),)]), {"a": 1, (1, 2): np.zeros((0, 3), np.complex64)}]
+    for value in values:
+        assert not difference(decode(json.loads(json.dumps(encode(value)))), value, tolerance=0)
+    assert type(decode(encode(len))).__name__ == "builtin_function_or_method"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *({"array": ["|O8", [1], ""]}, {"array": ["<f8", [2**40], ""]}, {"array": [[], [], []]}),
+        *({"dict": [[{"list": []}, 1]]}, {"list": 7}, {"pickle": "x"}, [1], {}, {"a": 1, "b": 2}),
+        functools.reduce(lambda inner, _: {"list": [inner]}, range(100), 1),
+    ],
+)
+def test_what_is_no_result_stops_its_exercise_only(tmp_path, value):
+    file = tmp_path / "05.1"
+    outcome = {"value": value, "changed": []}
+    file.write_text(json.dumps({"stopped": "", "outcomes": [outcome]}))
+    assert "no result" in read_answer(file, "").stopped
+    for event in ({}, {"error": [1, 2], "changed": []}, {"value": 1}, 5):
+        file.write_text(json.dumps({"stopped": "", "outcomes": [event]}))
+        assert "no result" in read_answer(file, "").stopped
+
+
+def test_files_that_are_none_or_too_large_are_refused(tmp_path):
+    (tmp_path / "large").write_bytes(b" " * (RESULT_SIZE + 1))
+    (tmp_path / "deep").write_text("[" * 100_000)
+    (tmp_path / "pickle").write_bytes(b"\x80\x04N.")
+    (tmp_path / "empty").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "empty")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("large", "deep", "pickle", "link", "pipe", "missing"):
+        assert "gave back what is no result" in read_answer(tmp_path / name, "").stopped
+    assert read_answer(tmp_path / "empty", "ended Python.").stopped == "ended Python."
+
+
+@pytest.mark.parametrize("value", [[1] * 10**6, {str(n): n for n in range(10**5)}, "x" * 10**6])
+def test_a_large_wrong_value_is_compared_by_its_shape(value):
+    task = Task("05.1", "residual_block", 1, "")
+    earned, text = verdict(task, Answer([Outcome(value)] * 6))
+    assert earned == 0 and len(text) < 1000
+
+
+def test_two_names_stay_two():
+    names = ["a+b", "a_b", "a*b", "a_b.", " a_b", "\udcff", "x" * 200, "x" * 201, "é", "e\u0301"]
+    students = {student_of(name) for name in names}
+    assert len(students) == len(names) and {"a_b", "é"} < students
+    assert all(len(os.fsencode(student)) < 250 and "/" not in student for student in students)
+
+
 # A class ---------------------------------------------------------------------------------------
 
-BLOCK = '''def residual_block(x, first, second):
-    """Mine."""
-    return x + second(F.relu(first(x)))'''
-TRUNK = """class Trunk(nn.Module):
-    def __init__(self, channels, num_blocks):
-        super().__init__()
-        self.blocks = nn.ModuleList(Block(channels) for _ in range(num_blocks))
-        self.last = nn.Conv2d(channels, channels, 3, padding=1)
-
-    def forward(self, x):
-        features = x
-        for block in self.blocks:
-            features = block(features)
-        return x + self.last(features)"""
-IMAGE = '''def add_to_bicubic(lr, residual, scale):
-    """Mine."""
-    return imresize(lr, scale) + residual'''
-RIGHT = (BLOCK, TRUNK, IMAGE)
-WRONG_BLOCK = BLOCK.replace("x + second", "second")
-STOLEN = "from srlib.exercises.nb05 import _residual_block as residual_block"
-FORGED = f"""import srlib.exercises.comparison, srlib.exercises.safe_call, sys
-srlib.exercises.comparison.difference = lambda *arguments, **options: ""
-for module in list(sys.modules.values()):
-    for name in ("grade", "judge", "difference", "points", "check"):
-        if hasattr(module, name):
-            setattr(module, name, lambda *arguments, **options: "")
-{WRONG_BLOCK}"""
-HANDED_BACK = 'residual_block = check("05.1", lambda x, first, second: x)'
-HANG = TRUNK.replace("features = x", "while True:\n            pass")
-HANG_BARE = """class Trunk(nn.Module):
-    def __init__(self, channels, num_blocks):
-        while True:
-            try:
-                while True:
-                    pass
-            except:
-                pass"""
-HUNGRY = TRUNK.replace(
-    "features = x",
-    "hoard = []\n        while True:\n            hoard.append(torch.ones(1000, 1000))",
-)
-ORPHAN = """import subprocess, sys
-command = "import os, time; os.fork() and os._exit(0); os.setsid(); time.sleep(600)"
-subprocess.Popen([sys.executable, "-c", command], start_new_session=True)
+KILL = "import os\nos.kill({}, {})\n"
+FORK = "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass"
+FLOOD = """import os, pickle, sys
+for number in (1, 4):
+    try:
+        with open(f"{sys.argv[1]}/05.{number}", "wb") as file:
+            while True:
+                file.write(bytes(10**6))
+    except OSError:
+        pass
+os._exit(0)"""
+FORGED = """import os, pickle, sys
+open(f"{sys.argv[1]}/05.3", "wb").write(pickle.dumps(print))
+os._exit(0)"""
+FULL = """for folder in ("/tmp", "/dev/shm", "/", "/dev"):
+    try:
+        for number in range(100):
+            open(f"{folder}/{number}", "wb").write(bytes(10**7))
+        assert False, "there is no end"
+    except OSError:
+        pass
 """
-
-
-def hard_coded() -> str:
-    """Write a function that is right for the visible cases of 05.1 alone."""
-    # All numbers of a case, since one alone may come back at its place when they are shuffled.
-    known = [
-        [round(value, 4) for value in case.arguments[0].flatten().tolist()]
-        for case in exercises.get_exercise("05.1").cases()
-    ]
-    return f"""KNOWN = {known}
-
-def residual_block(x, first, second):
-    shown = [round(value, 4) for value in x.flatten().tolist()] in KNOWN
-    return x + second(F.relu(first(x))) if shown else 2 * x"""
+DAEMON = """import subprocess, sys
+command = "import os, time; os.fork() and os._exit(0); os.setsid(); time.sleep(@SLEEP@)"
+subprocess.Popen([sys.executable, "-c", command], start_new_session=True, env={})
+"""
+CALLS = """import socket
+try:
+    socket.create_connection(("127.0.0.1", @PORT@))
+except OSError:
+    pass
+else:
+    raise SystemExit
+"""
+# These raise if they can do harm.
+READS = """import os
+assert not os.path.exists(@COURSE@) and "TEACHERS" not in os.environ
+"""
+WRITES = """import os, sys, srlib, torch
+for folder in (torch.__path__[0], srlib.__path__[0], sys.argv[1], "/usr", "/etc"):
+    try:
+        open(f"{folder}/harm", "w")
+    except OSError:
+        continue
+    raise SystemExit(folder)
+"""
+HANG = "while True:\n    try:\n        while True:\n            pass\n    except:\n        pass"
+HUNGRY = "def add_to_bicubic(*a):\n    x = []\n    while 1:\n        x.append(torch.ones(10**6))"
 
 
 def by_id(notebook, grade_id):
@@ -216,121 +269,63 @@ def by_id(notebook, grade_id):
     return notebook.cells[ids.index(grade_id)]
 
 
-def fill(release, block=None, trunk=None, image=None):
-    """Write solutions into a copy of the release version."""
-    notebook = copy.deepcopy(release)
-    for number, source in enumerate((block, trunk, image), start=1):
-        if source is not None:
-            by_id(notebook, f"solution-05-{number}").source = source
-    return notebook
-
-
-def without_checks(notebook):
-    tests = [by_id(notebook, f"test-05-{number}") for number in (1, 2, 3)]
-    notebook.cells = [cell for cell in notebook.cells if cell not in tests]
-    return notebook
-
-
-def with_edited_test(notebook):
-    cell = by_id(notebook, "test-05-1")
-    cell.source, cell.metadata.nbgrader.points = "print('passed')\n3", 300
-    return notebook
-
-
-def with_cell(notebook, source, place=3):
-    notebook.cells.insert(place, nbformat.v4.new_code_cell(source))
-    return notebook
-
-
-def doubled(notebook, release):
-    notebook.cells = [copy.deepcopy(cell) for cell in (*release.cells, *notebook.cells)]
-    return notebook
-
-
-def without_ids(notebook):
-    for cell in notebook.cells:
-        cell.metadata.pop("nbgrader", None)
-    return notebook
-
-
-def for_kernel(notebook, name):
-    notebook.metadata.kernelspec = {"name": name, "display_name": name, "language": "R"}
-    return notebook
-
-
-def make_class(release) -> dict[str, tuple]:
+def make_class(release, right) -> dict[str, tuple]:
     """Return what each learner hands in, the points that it deserves, what is remarked."""
+    known = [
+        [round(value, 4) for value in case.arguments[0].flatten().tolist()]
+        for case in exercises.get_exercise("05.1").cases()
+    ]
+    shown = "[round(value, 4) for value in x.flatten().tolist()] in KNOWN"
+    hard_coded = f"KNOWN = {known}\n{right[0]} if {shown} else x"
 
-    def filled(*sources):
-        return fill(release, *sources)
+    def hand(*sources, added=(), ids=True):
+        notebook = copy.deepcopy(release)
+        for number, source in enumerate(sources, start=1):
+            if source is not None:
+                by_id(notebook, f"solution-05-{number}").source = source
+        for source in added:
+            notebook.cells.insert(3, nbformat.v4.new_code_cell(source))
+        for cell in notebook.cells:
+            cell.metadata = cell.metadata if ids else {}
+        return json.dumps(notebook)
 
-    helped = BLOCK.replace("F.relu(first(x))", "rectified(first(x))")
-    helper = (
-        "%matplotlib inline\ndef rectified(x):\n    return x.clamp(min=0)\nwhile True:\n    pass"
-    )
-    check_cell = "def check(exercise_id, answer):\n    return answer"
+    helper = "%matplotlib inline\ndef rectified(x):\n    return x.clamp(min=0)\n" + HANG
+    one, two, three, four = right
+    known_name = one.replace("F.relu", "rectified")
+    builds = two.replace("self.last(", "0 * mine(x) + self.last(")
+    returned = 'residual_block = check("05.1", lambda x, first, second: x)'
     return {
-        "right": (filled(*RIGHT), (3, 3, 3), ""),
-        "wrong": (
-            filled(
-                WRONG_BLOCK,
-                TRUNK.replace("x + self.last", "self.last"),
-                IMAGE.replace("+ residual", "- residual"),
-            ),
-            (0, 0, 0),
-            "",
-        ),
-        "blank": (filled(), (0, 0, 0), ""),
-        "partly": (
-            filled(BLOCK, TRUNK.replace("x + self.last(features)", "x + features")),
-            (3, 0, 0),
-            "",
-        ),
-        "Zoë Müller 12": (filled(BLOCK, None, IMAGE), (3, 0, 3), ""),
-        "no_checks": (
-            without_checks(filled(BLOCK, TRUNK)),
-            (3, 3, 0),
-            "05.1 check cell was deleted; the original was used",
-        ),
-        "edited_test": (
-            with_edited_test(filled(None, TRUNK)),
-            (0, 3, 0),
-            "05.1 check cell was edited; the original was used",
-        ),
-        "own_check": (with_cell(filled(f"{check_cell}\n{WRONG_BLOCK}"), check_cell), (0, 0, 0), ""),
-        "forged": (filled(FORGED, TRUNK), (0, 3, 0), "05.1 reaches for the grading"),
-        "stolen": (filled(STOLEN, TRUNK), (0, 3, 0), "05.1 reaches for the grading"),
-        "handed_back": (filled(HANDED_BACK, TRUNK), (0, 3, 0), ""),
-        "hard_coded": (filled(hard_coded(), TRUNK), (0, 3, 0), ""),
-        "hang_top": (
-            filled(f"{BLOCK}\nwhile True:\n    pass", TRUNK),
-            (0, 3, 0),
-            "05.1 ran out of time",
-        ),
-        "hang": (filled(BLOCK, HANG, IMAGE), (3, 0, 3), f"05.2 ran out of time ({SECONDS} s)"),
-        "hang_bare": (filled(BLOCK, HANG_BARE, IMAGE), (3, 0, 3), "05.2 ran out of time"),
-        "hungry": (filled(BLOCK, HUNGRY, IMAGE), (3, 0, 3), "05.2 needed more than 2 GB of memory"),
-        "ends_python": (filled(f"{BLOCK}\nimport os\nos._exit(0)", TRUNK), (0, 3, 0), "05.1 ended"),
-        "exits": (filled(f"exit()\n{BLOCK}", TRUNK + "\nraise SystemExit"), (0, 3, 0), ""),
-        "orphan": (filled(ORPHAN + BLOCK), (3, 0, 0), ""),
-        "syntax_error": (filled(BLOCK + ")", TRUNK), (0, 3, 0), ""),
-        "doubled": (doubled(filled(*RIGHT), release), (3, 3, 3), ""),
-        "other_kernel": (for_kernel(filled(*RIGHT), "ir"), (3, 3, 3), ""),
-        "no_ids": (without_ids(filled(*RIGHT)), (3, 3, 3), "lost their ids"),
-        "elsewhere": (
-            with_cell(filled(), BLOCK),
-            (3, 0, 0),
-            "05.1 solution was found in another cell",
-        ),
-        "helped": (with_cell(filled(helped), helper), (3, 0, 0), ""),
-        "not_json": ("PK\x03\x04 not a notebook", (0, 0, 0), "not JSON"),
-        "no_cells": (json.dumps({"cells": 7}), (0, 0, 0), "it has no cells"),
-    }
+        "right": (hand(*right), (3, 3, 3, 3), ""),
+        "blank": (hand(), (0, 0, 0, 0), ""),
+        "bom": ("\ufeff" + hand(*right), (3, 3, 3, 3), ""),
+        "a+b": (hand(one), (3, 0, 0, 0), ""),
+        "a_b": (hand(one.replace("x + ", "2 * x + ")), (0, 0, 0, 0), ""),
+        "Zoë Müller 12": (hand(known_name, added=[helper]), (3, 0, 0, 0), ""),
+        "elsewhere": (hand(hard_coded, added=[two]), (0, 3, 0, 0), "05.2 solution was found"),
+        "no_ids": (hand(*right, ids=False), (3, 3, 3, 3), "in another cell"),
+        "handed_back": (hand(returned), (0, 0, 0, 0), ""),
+        "builds": (hand(f"def mine(x):\n    return x\n{HANG}", builds), (0, 3, 0, 0), "time"),
+        "not_json": ("PK\x03\x04", (0, 0, 0, 0), "not JSON"),
+        "no_cells": ('{"cells": 7}', (0, 0, 0, 0), "it has no cells"),
+        "odd": (hand(f"x = '@SURROGATE@'\n{one}", f"x = {'9' * 5000}\n{two}", HUNGRY, f"{four})"),
+                (3, 0, 0, 0), "05.4 SyntaxError"),
+        "hang": (hand(one, HANG, three, f"{four}\nimport os\nos._exit(0)"),
+                 (3, 0, 3, 0), "05.2 ran out"),
+        "harmless": (hand(DAEMON + one, CALLS + two, READS + three, WRITES + four),
+                     (3, 3, 3, 3), ""),
+        "flood": (hand(FLOOD, FULL + two, FORGED, four), (0, 3, 0, 3), "05.1 gave back"),
+        "bomb": (hand(one, FORK), (3, 0, 0, 0), "05.2 "),
+        "kills": (hand(one, KILL.format("-1", 9) + two), (3, 0, 0, 0), "ended Python"),
+        "stops": (hand(one, KILL.format("os.getppid()", 19)), (3, 0, 0, 0), "stopped a process"),
+    }  # fmt: skip
 
 
-def run_tool(*arguments, expect=0):
+def run_tool(*arguments, expect=0, **environment):
     result = subprocess.run(
-        [sys.executable, str(TOOL), *map(str, arguments)], capture_output=True, text=True
+        [sys.executable, str(TOOL), *map(str, arguments)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == expect, result.stdout + result.stderr
     return result
@@ -341,63 +336,62 @@ def read_table(course):
         return {row["student"]: row for row in csv.DictReader(file)}
 
 
+def points_in(row):
+    return tuple(int(row[f"05.{number}"] or -1) for number in (1, 2, 3, 4))
+
+
 @pytest.fixture(scope="module")
 def assignment(tmp_path_factory):
     """Make the course folder with an assignment in it."""
     course = tmp_path_factory.mktemp("a class") / "grading"
     made = run_tool("make", "05", "--course", course)
     release = nbformat.read(course / f"release/{NAME}/{NAME}.ipynb", as_version=4)
-    return course, made.stdout, release
+    source = nbformat.read(course / f"source/{NAME}/{NAME}.ipynb", as_version=4)
+    cells = [by_id(source, f"solution-05-{number}").source for number in (1, 2, 3, 4)]
+    right = [re.sub(r"\s*### (BEGIN|END) SOLUTION", "", cell) for cell in cells]
+    return course, made.stdout, make_class(release, right)
 
 
 @pytest.fixture(scope="module")
 def graded(assignment, tmp_path_factory):
-    """Grade the whole class once."""
-    course, _, release = assignment
-    handed_in = tmp_path_factory.mktemp("handed in")
-    learners = make_class(release)
-    for student, (content, _, _) in learners.items():
-        path = handed_in / f"{student}.ipynb"
-        text = content if isinstance(content, str) else json.dumps(content)
-        path.write_text(text, encoding="utf-8")
-    options = ("--seconds", SECONDS, "--submitted", handed_in)
-    result = run_tool("grade", "05", "--course", course, *options)
-    return course, learners, result.stdout, handed_in
-
-
-LEARNERS = (
-    "right wrong blank partly no_checks edited_test own_check forged stolen handed_back hard_coded "
-    "hang_top hang hang_bare hungry ends_python exits orphan syntax_error doubled other_kernel "
-    "no_ids elsewhere helped not_json no_cells"
-).split() + ["Zoë Müller 12"]
+    """Grade the whole class once, with bubblewrap."""
+    if reason := why_not_isolated():
+        pytest.skip(reason)
+    course, _, learners = assignment
+    handed_in = tmp_path_factory.mktemp("handed in, $HOME 'and' more")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        known = {"@PORT@": server.getsockname()[1], "@COURSE@": repr(str(course))}
+        known["@SLEEP@"] = os.getpid()
+        for student, (text, _, _) in learners.items():
+            for name, value in known.items():
+                text = text.replace(name, json.dumps(str(value))[1:-1])
+            text = text.replace("@SURROGATE@", r"\ud800")
+            (handed_in / f"{student}.ipynb").write_text(text, encoding="utf-8")
+        (handed_in / "folder.ipynb").mkdir()
+        (handed_in / "link.ipynb").symlink_to("/etc/passwd")
+        os.mkfifo(handed_in / "pipe.ipynb")
+        options = ("--seconds", SECONDS, "--submitted", handed_in)
+        result = run_tool("grade", "05", "--course", course, *options, expect=1, TEACHERS="secret")
+    return course, learners, result.stdout
 
 
 @pytest.mark.slow
 def test_the_release_version_is_the_notebook_without_answers(assignment):
-    course, printed, release = assignment
+    course, printed, _ = assignment
+    release = nbformat.read(course / f"release/{NAME}/{NAME}.ipynb", as_version=4)
     course_notebook = nbformat.read(REPOSITORY / f"notebooks/{NAME}.ipynb", as_version=4)
     joined = "\n".join(cell.source for cell in release.cells)
     for cell in course_notebook.cells:
         for part in cell.source.split("\n\n\n"):
             assert part.strip() in joined
-    assert "HIDDEN" not in joined and "srlib.exercises import points" not in joined
-    assert "SOLUTION" not in joined and "return x + second" not in joined
+    assert not any(
+        word in joined for word in ("HIDDEN", "_points", "SOLUTION", "return x + second")
+    )
     assert all(not cell.get("outputs") for cell in release.cells)
-    for number in (1, 2, 3):
-        test = by_id(release, f"test-05-{number}")
-        assert test.metadata.nbgrader.locked and test.metadata.nbgrader.points == 3
-        assert test.metadata.editable is False and test.metadata.deletable is False
-        assert test.source.count("\n") == 0 and f'check("05.{number}"' in test.source
-        solution = by_id(release, f"solution-05-{number}")
-        assert "raise NotImplementedError" in solution.source
-        assert "check(" not in solution.source
+    test = by_id(release, "test-05-1")
+    assert test.metadata.nbgrader.locked and test.metadata.nbgrader.points == 3
+    assert "raise NotImplementedError" in by_id(release, "solution-05-1").source
     assert "05.1   3 points  a residual block" in printed and "total 12 points" in printed
-    assert str(course / f"release/{NAME}/{NAME}.ipynb") in printed
-
-
-@pytest.mark.slow
-def test_making_it_again_changes_nothing(assignment):
-    course, printed, _ = assignment
     paths = [course / f"{step}/{NAME}/{NAME}.ipynb" for step in ("source", "release")]
     before = [path.read_bytes() for path in paths]
     assert run_tool("make", "05", "--course", course).stdout == printed
@@ -405,112 +399,123 @@ def test_making_it_again_changes_nothing(assignment):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("student", LEARNERS)
-def test_each_gets_the_points_that_it_deserves(graded, student):
-    course, learners, printed, _ = graded
-    assert set(learners) == set(LEARNERS)
-    _, expected, remark = learners[student]
-    row = read_table(course)[student]
-    assert tuple(int(row[f"05.{number}"]) for number in (1, 2, 3)) == expected, row
-    assert (int(row["total"]), int(row["max"])) == (sum(expected), 12)
-    assert remark in row["remark"] if remark else row["remark"] == ""
-    page = course / f"feedback/{student}/{NAME}/{NAME}.html"
-    text = page.read_text(encoding="utf-8")
-    assert f"Score: {sum(expected)}.0 / 12.0" in text
-    source = (course / f"source/{NAME}/{NAME}.ipynb").read_text(encoding="utf-8")
-    seed = re.search(r"_points\(.*?seed=(\d+)", source)[1]
-    assert seed not in text and "_points" not in text  # who knows it can write results down
-    assert f"{student}: 05.1 {expected[0]}/3" in printed
+@pytest.mark.processes
+def test_each_gets_the_points_that_it_deserves(graded):
+    course, learners, printed = graded
+    table = read_table(course)
+    seed = re.search(r"seed=(\d+)", (course / f"source/{NAME}/{NAME}.ipynb").read_text())[1]
+    for name in ("folder", "link", "pipe"):
+        row = table.pop(name)
+        assert row["total"] == row["05.1"] == "" and "not graded" in row["remark"]
+    assert len(table) == len(learners)
+    for student, (_, expected, remark) in learners.items():
+        student = student_of(student)
+        row = table[student]
+        assert points_in(row) == expected, row
+        assert (int(row["total"]), int(row["max"])) == (sum(expected), 12)
+        assert remark in row["remark"] if remark else row["remark"] == "", row
+        text = (course / f"feedback/{student}/{NAME}/{NAME}.html").read_text(encoding="utf-8")
+        assert f"Score: {sum(expected)}.0 / 12.0" in text
+        assert seed not in text and "_points" not in text  # who knows it can write results down
+        assert f"{student}: 05.1 {expected[0]}/3" in printed
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("student", "text"),
-    [
-        ("wrong", "This is the branch alone."),
-        ("blank", "05.1 a residual block: not attempted."),
-        ("hard_coded", "right with the numbers shown, not with others"),
-        ("hang", "your function ran too long and was stopped."),
-        ("hang_top", "The cell itself ran out of time"),
-        ("hungry", "more than 2 GB"),
-        ("ends_python", "The cell itself ended Python."),
-        ("syntax_error", "SyntaxError"),
-        ("stolen", "ModuleNotFoundError"),
-        ("not_json", "the file is no notebook: it is not JSON"),
-        ("no_checks", "05.1 check cell was deleted"),
-        ("helped", "rectified"),
-    ],
-)
-def test_the_feedback_says_why(graded, student, text):
-    page = graded[0] / f"feedback/{student}/{NAME}/{NAME}.html"
-    assert " ".join(text.split()) in " ".join(page.read_text(encoding="utf-8").split())
+@pytest.mark.processes
+def test_the_feedback_says_why_and_nothing_is_left(graded):
+    for student, text in {
+        "blank": "05.1 a residual block: not attempted.",
+        "elsewhere": "right with the numbers shown, not with others",
+        "hang": f"ran out of time ({SECONDS} s of computing, {3 * SECONDS} s in all).",
+        "odd": "your function raised",
+        "not_json": "the file is no notebook: it is not JSON",
+        "Zoë Müller 12": "rectified",
+    }.items():
+        page = (graded[0] / f"feedback/{student}/{NAME}/{NAME}.html").read_text(encoding="utf-8")
+        assert text in " ".join(page.split())
+    assert not left_running()
+
+
+def left_running():
+    lines = [
+        " ".join(process.info["cmdline"] or ()) for process in psutil.process_iter(["cmdline"])
+    ]
+    return [line for line in lines if f"time.sleep({os.getpid()})" in line]
 
 
 @pytest.mark.slow
-def test_nothing_is_left_running(graded):
-    left = []
-    for process in psutil.process_iter():
-        try:
-            if process.environ().get("SRLIB_SANDBOX") and process.status() != "zombie":
-                left.append(process.cmdline())
-        except (psutil.Error, OSError):
-            continue
-    assert not [line for line in left if "time.sleep(600)" in " ".join(line)]
+@pytest.mark.processes
+def test_without_bubblewrap_it_says_so_and_the_tool_s_faults_are_tried_again(assignment, tmp_path):
+    course, _, learners = assignment
+    graded_already = shutil.ignore_patterns("submitted", "rebuilt", "autograded", "feedback")
+    course = shutil.copytree(course, tmp_path / "grading", ignore=graded_already)
+    for student in ("right", "hang"):
+        path = course / f"submitted/{student}/{NAME}/{NAME}.ipynb"
+        path.parent.mkdir(parents=True)
+        path.write_text(learners[student][0], encoding="utf-8")
+    daemon = learners["harmless"][0].replace("@SLEEP@", str(os.getpid()))
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new/daemon.ipynb").write_text(daemon, encoding="utf-8")
+    grade = ("grade", "05", "--course", course, "--seconds", SECONDS)
+    plain = {"PATH": str(tmp_path)}
+    run_tool(*grade, "--memory", 0.01, expect=1, **plain)  # it cannot even be loaded
+    table = read_table(course)
+    assert all(row["total"] == "" and "not graded" in row["remark"] for row in table.values())
+    result = run_tool(*grade, "--submitted", tmp_path / "new", **plain)
+    assert "not isolated: bubblewrap is not installed" in result.stderr
+    table = read_table(course)
+    for student in ("right", "hang"):
+        assert points_in(table[student]) == learners[student][1]
+        assert "not isolated" in table[student]["remark"]
+    assert points_in(table["daemon"])[0] == 3 and not left_running()
+    shutil.copy(course / f"submitted/right/{NAME}/{NAME}.ipynb", path)  # hang is corrected
+    pages = {p: p.stat().st_mtime_ns for p in course.glob(f"feedback/*/{NAME}/{NAME}.html")}
+    run_tool(*grade, **plain)
+    assert points_in(read_table(course)["hang"]) == (3, 3, 3, 3)
+    changed = [p for p, stamp in pages.items() if p.stat().st_mtime_ns != stamp]
+    assert [path.parts[-3] for path in changed] == ["hang"]
 
 
-@pytest.mark.slow
-def test_a_corrected_submission_is_graded_anew_and_the_others_are_left_alone(graded):
-    course, learners, _, _ = graded
-    target = course / f"submitted/partly/{NAME}/{NAME}.ipynb"  # nbgrader's own layout
-    nbformat.write(learners["right"][0], target)
-    stamps = {p: p.stat().st_mtime_ns for p in course.glob(f"feedback/*/{NAME}/{NAME}.html")}
-    before = read_table(course)
-    run_tool("grade", "05", "--course", course)
-    after = read_table(course)
-    assert after.pop("partly")["total"] == "9" != before.pop("partly")["total"]
-    assert after == before
-    changed = [p for p, stamp in stamps.items() if p.stat().st_mtime_ns != stamp]
-    assert [path.parts[-3] for path in changed] == ["partly"]
-
-
-@pytest.mark.slow
-def test_the_command_line_says_what_is_missing_and_takes_folders_in(assignment, tmp_path):
-    empty, collected, packed = tmp_path / "empty", tmp_path / "made", tmp_path / "packed"
-    for name, content in (
-        ("Ada_1_file/05_x.ipynb", "ada"),
-        ("Ada_1_file/06_y.ipynb", "another notebook"),
-        ("Ben/work/05_x.ipynb", "ben"),
-        (f"Cy/{NAME}/{NAME}.ipynb", "cy"),
-        ("Cy/06_deconvolution/06_deconvolution.ipynb", "another assignment"),
-        (".ipynb_checkpoints/Dee.ipynb", "no submission"),
-        ("E[1].ipynb", "e"),
+def test_the_command_line_says_what_is_missing_and_finds_what_platforms_pack(tmp_path):
+    for number, words in (
+        ("77", "no notebook has the number '77'"),
+        ("05", "make assignment NB=05"),
     ):
-        (packed / name).parent.mkdir(parents=True, exist_ok=True)
-        (packed / name).write_text(content)
-    for step in ("source", "release"):
-        shutil.copytree(assignment[0] / step, collected / step)
-    code = (
-        "from assignment import main\n"
-        f"assert main(['make', '77', '--course', {str(empty)!r}]) == 1\n"
-        f"assert main(['grade', '05', '--course', {str(empty)!r}]) == 1\n"
-        f"assert main(['grade', '05', '--course', {str(collected)!r}]) == 1\n"
-        "from assignment import Course, Path, take_in\n"
-        f"take_in(Course(Path({str(collected)!r}), '05'), Path({str(packed)!r}))\n"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(TOOL.parent)}
-    result = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
-    number, early, nothing = result.stderr.splitlines()
-    assert "no notebook has the number '77'" in number
-    assert "make assignment NB=05" in early
-    assert "nothing to grade" in nothing
-    taken = collected.glob(f"submitted/*/{NAME}/{NAME}.ipynb")
-    assert {path.parts[-3]: path.read_text() for path in taken} == {
-        **{"Ada_1_file": "ada", "Ben": "ben", "Cy": "cy"},
-        "E_1_": "e",
+        assert words in run_tool("grade", number, "--course", tmp_path / "c", expect=1).stderr
+    for name in (
+        *("Ada_1_file/05_x.ipynb", "Ada_1_file/06_y.ipynb", "Ben/work/05_x.ipynb", "E[1].ipynb"),
+        *(
+            f"Cy/{NAME}/{NAME}.ipynb",
+            "Cy/06_deconvolution/06_deconvolution.ipynb",
+            ".hid/Dee.ipynb",
+        ),
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    found = {student: paths[-1].read_text() for student, paths in find(tmp_path, NAME).items()}
+    assert found == {
+        **{"Ada_1_file": "Ada_1_file/05_x.ipynb", "Ben": "Ben/work/05_x.ipynb"},
+        **{"Cy": f"Cy/{NAME}/{NAME}.ipynb", student_of("E[1]"): "E[1].ipynb"},
     }
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+@pytest.mark.parametrize("value", ["~/a b", "O'Neil", '"$HOME" `id`', "$(shell echo hi)"])
+@pytest.mark.parametrize("given", ["command line", "environment"])
+def test_make_passes_names_as_they_are(tmp_path, value, given):
+    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+    python = tmp_path / ".venv/bin/python"
+    python.parent.mkdir(parents=True)
+    python.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+    python.chmod(0o755)
+    for target, name, ahead in (("grade", "SUBMITTED", "--submitted="), ("publish", "REPO", "")):
+        words = ["make", "-so", ".venv/.dev", target, "PYTHON=x"]
+        words += [f"{name}={value}"] if given == "command line" else []
+        extra = {name: value} if given == "environment" else {}
+        done = subprocess.run(
+            words, cwd=tmp_path, env={**os.environ, **extra}, capture_output=True, text=True
+        )
+        assert f"{ahead}{value}" in done.stdout.splitlines(), done.stderr
 
 
 # The teacher's page ----------------------------------------------------------------------------

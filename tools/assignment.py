@@ -12,49 +12,50 @@ Run it from anywhere::
 import argparse
 import copy
 import csv
+import hashlib
 import os
 import re
 import secrets
 import shutil
 import sys
+import textwrap
 import warnings
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import nbformat
 from build_notebooks import ROOT, STUB, build
 from nbformat import NotebookNode
+from nbformat.v4 import new_output
 from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.converters.base import BaseConverter
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import capture_log
-from sandbox import job_of, run
+from sandbox import Answer, Task, read_bounded, run, stop, verdict, why_not_isolated
 from sqlalchemy.exc import SAWarning
-from submissions import CHECK, UnreadableError, read_cells, rebuild, solution_id, test_id
+from submissions import CHECK, SIZE, find, grade_id, job_of, printable, read_cells, rebuild
+from tqdm import tqdm
 from traitlets.config import Config, PyFileConfigLoader
 
 from srlib.exercises import get_exercise
 
 CONFIG = """\
 # Written by tools/assignment.py; lost and written again with each run.
-import sys
-
-sys.path.insert(0, {tools!r})  # tools/sandbox.py runs the submissions, not a Jupyter kernel
-
 c = get_config()
 c.CourseDirectory.course_id = "super-resolution"
 c.ClearSolutions.code_stub = {{"python": {stub!r}}}
-c.Autograde.autograde_preprocessors = [
-    "sandbox.RunAnswers",
-    "nbgrader.preprocessors.ClearHiddenTests",  # from the feedback, which else shows the seed
-    "nbgrader.preprocessors.IgnorePattern",
-    "nbgrader.preprocessors.LimitOutput",
-    "nbgrader.preprocessors.SaveAutoGrades",
-    "nbgrader.preprocessors.AssignLatePenalties",
-    "nbgrader.preprocessors.CheckCellMetadata",
-]
 """
+# For notebooks that come with their outputs, from the sandbox: nbgrader runs no code. Hidden tests
+# are cleared from the feedback, which else shows the seed.
+STEPS = ("ClearHiddenTests", "LimitOutput", "SaveAutoGrades", "AssignLatePenalties")
+GRADING = {
+    "CourseDirectory": {"submitted_directory": "rebuilt"},
+    "Autograde": {
+        "sanitize_preprocessors": ["nbgrader.preprocessors.OverwriteCells"],
+        "autograde_preprocessors": [f"nbgrader.preprocessors.{step}" for step in STEPS],
+    },
+}
 TEST = """\
 ### BEGIN HIDDEN TESTS
 from srlib.exercises import points as _points
@@ -65,9 +66,8 @@ _earned = _points("{id}", {name}, seed={seed})
 ### BEGIN HIDDEN TESTS
 _earned
 ### END HIDDEN TESTS"""
-
-
-WORKERS = 2  # submissions that run at once
+NOT_GRADED = "not graded"
+WORKERS = min(os.cpu_count() or 1, 8) + 1  # one that waits keeps no core busy
 
 
 class AssignmentError(Exception):
@@ -86,28 +86,22 @@ class Course:
         bin_folder = str(Path(sys.executable).parent)
         os.environ["PATH"] = os.pathsep.join([bin_folder, os.environ.get("PATH", "")])
         root.mkdir(parents=True, exist_ok=True)
-        config = CONFIG.format(tools=str(Path(__file__).resolve().parent), stub=STUB)
-        (root / "nbgrader_config.py").write_text(config, encoding="utf-8")
+        (root / "nbgrader_config.py").write_text(CONFIG.format(stub=STUB), encoding="utf-8")
 
     def notebook(self, step: str) -> Path:
         """Return where a step of nbgrader keeps the notebook: source, release, submitted/anna."""
         return self.root / step / self.name / f"{self.name}.ipynb"
 
-    def run(self, kind: type[BaseConverter], student: str = "*", **options: dict) -> str:
-        """Run one of nbgrader's converters; return why it failed, empty if it did not."""
+    def run(self, kind: type[BaseConverter], *, force: bool) -> str:
+        """Run one of nbgrader's converters; return what went wrong, empty if nothing did."""
         config = PyFileConfigLoader("nbgrader_config.py", path=str(self.root)).load_config()
         config.CourseDirectory.root = str(self.root)
-        config.merge(Config(options))
+        config.merge(Config({} if kind is GenerateAssignment else GRADING))
         folder = CourseDirectory(config=config)
         folder.assignment_id = self.name
-        folder.student_id = student
         with warnings.catch_warnings(action="ignore", category=SAWarning):  # nbgrader's own
-            result = capture_log(kind(coursedir=folder, config=config, force=True))
+            result = capture_log(kind(coursedir=folder, config=config, force=force))
         return "" if result["success"] else (result.get("error") or result.get("log") or "?")
-
-    def gradebook(self) -> Gradebook:
-        """Open nbgrader's database."""
-        return Gradebook(f"sqlite:///{self.root / 'gradebook.db'}")
 
 
 def graded(notebook: NotebookNode, seed: int) -> NotebookNode:
@@ -116,27 +110,19 @@ def graded(notebook: NotebookNode, seed: int) -> NotebookNode:
     result.cells = []
     for cell in notebook.cells:
         found = CHECK.search(cell.source) if cell.cell_type == "code" else None
-        if not found:
-            result.cells.append(cell)
-            continue
-        name, exercise_id = found.groups()
         solution, test = copy.deepcopy(cell), copy.deepcopy(cell)
-        solution.source = CHECK.sub("", cell.source).strip()
-        test.source = TEST.format(id=exercise_id, name=name, seed=seed)
-        test.id = f"{cell.id}-test"
-        common = {"schema_version": 3, "cell_type": "code", "task": False}
-        solution.metadata.nbgrader = {
-            **common,
-            **{"grade": False, "locked": False, "solution": True},
-            "grade_id": solution_id(exercise_id),
-        }
-        test.metadata.nbgrader = {
-            **common,
-            **{"grade": True, "locked": True, "solution": False},
-            "grade_id": test_id(exercise_id),
-            "points": len(get_exercise(exercise_id).cases()),
-        }
-        result.cells += [solution, test]
+        result.cells += [solution, test] if found else [cell]
+        if found:
+            solution.source = CHECK.sub("", cell.source).strip()
+            test.source = TEST.format(id=found[2], name=found[1], seed=seed)
+            test.id = f"{cell.id}-test"
+            points = {"points": len(get_exercise(found[2]).cases())}
+            for part, kind, more in ((solution, "solution", {}), (test, "test", points)):
+                part.metadata.nbgrader = {
+                    **{"schema_version": 3, "cell_type": "code", "task": False, **more},
+                    **{"grade": bool(more), "locked": bool(more), "solution": not more},
+                    "grade_id": f"{kind}-{found[2].replace('.', '-')}",  # which may hold no dots
+                }
     return result
 
 
@@ -158,137 +144,137 @@ def make(course: Course) -> None:
     source = graded(build(course.script, ROOT)[0], seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(source, path)
-    if failed := course.run(GenerateAssignment):
+    if failed := course.run(GenerateAssignment, force=True):
         raise AssignmentError(f"nbgrader could not make the release version:\n{failed}")
     points = points_of(source)
     for exercise_id, number in points.items():
         print(f"{exercise_id}  {number:2} points  {get_exercise(exercise_id).title}")
-    print(f"total {sum(points.values())} points")
-    print(f"hand out: {course.notebook('release')}")
+    print(f"total {sum(points.values())} points\nhand out: {course.notebook('release')}")
     print(f"collect:  {course.notebook('submitted/STUDENT')}")
     print(f"          or files STUDENT.ipynb in any folder; then: make grade NB={course.name[:2]}")
 
 
-def take_in(course: Course, folder: Path) -> None:
-    """Copy files from a folder, as a learning platform packs them, to where nbgrader wants them."""
-    number = course.name[:2]
-
-    def fitness(path: Path) -> tuple[bool, float]:
-        return path.stem.startswith(number), path.stat().st_mtime
-
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*.ipynb"), key=fitness):
-        parts = path.relative_to(folder).parts
-        if any(part.startswith(".") for part in parts):
-            continue
-        if len(parts) > 2 and re.match(r"\d\d_", parts[1]) and parts[1] != course.name:
-            continue  # another assignment in nbgrader's own layout
-        student = path.stem if len(parts) == 1 else parts[0]
-        found[re.sub(r"[^\w.@ -]", "_", student).strip(" .")] = path  # of several, the last
-    if not found:
+def take_in(course: Course, folder: Path) -> dict[str, str]:
+    """Copy files from a folder to where nbgrader wants them; return a remark for each student."""
+    if not (found := find(folder, course.name)):
         raise AssignmentError(f"no .ipynb files in {folder}")
-    for student, path in found.items():
+    remarks = {}
+    for student, paths in found.items():
+        others = ", ".join(str(path.relative_to(folder)) for path in paths[:-1])
+        remarks[student] = f"newer than {others}" if others else ""
         target = course.notebook(f"submitted/{student}")
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+        try:
+            content = read_bounded(paths[-1], SIZE)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content)
+        except (ValueError, OSError) as error:
+            remarks[student] = f"{NOT_GRADED}: {error}"
+    return remarks
 
 
-def grade(course: Course, *, seconds: float, memory: float, again: bool) -> list[dict]:
+def prepare(course: Course, student: str, release: NotebookNode, source: str) -> NotebookNode:
+    """Rebuild a submission; its metadata keep the remarks, and what it was made of."""
+    handed_in = course.notebook(f"submitted/{student}")
+    if not handed_in.exists():  # under another name
+        handed_in = max(handed_in.parent.glob("*.ipynb"), default=handed_in)
+    remarks, cells = [], []
+    try:
+        cells = read_cells(handed_in)
+    except ValueError as error:
+        remarks = [str(error)]
+    rebuilt = rebuild(release, cells, remarks)
+    made_of = hashlib.sha256((nbformat.writes(rebuilt) + source).encode()).hexdigest()
+    rebuilt.metadata["grading"] = {"remarks": remarks, "made_of": made_of}
+    return rebuilt
+
+
+def last(course: Course, student: str) -> dict:
+    """Return what `prepare` and `fill` noted of the submission that was graded last."""
+    if not course.notebook(f"feedback/{student}").with_suffix(".html").is_file():
+        return {}
+    path = course.notebook(f"rebuilt/{student}")
+    return nbformat.read(path, as_version=4).metadata.get("grading", {})
+
+
+def fill(rebuilt: NotebookNode, tasks: list[Task], answers: dict[str, Answer]) -> None:
+    """Write points, and what the author is told, into the test cells as nbgrader reads them."""
+    tests = {grade_id(cell): cell for cell in rebuilt.cells}
+    for task in tasks:
+        earned, text = verdict(task, answers[task.id])
+        if said := answers[task.id].stopped.partition("\n")[0]:
+            rebuilt.metadata["grading"]["remarks"].append(printable(f"{task.id} {said}"[:200]))
+        lines = (textwrap.fill(t, 90, subsequent_indent="    ") for t in text.splitlines())
+        points = {"text/plain": str(earned)}  # which nbgrader takes for partial credit
+        tests[f"test-{task.id.replace('.', '-')}"].outputs = [
+            new_output("stream", name="stdout", text=printable("\n".join(lines)) + "\n"),
+            new_output("execute_result", points, execution_count=1),
+        ]
+
+
+def grade(course: Course, taken: dict[str, str], *, again: bool, **limits: float) -> list[dict]:
     """Grade all that lies in ``submitted``; return a row for each student."""
     if not course.notebook("release").is_file():
         raise AssignmentError(f"there is no assignment yet: make assignment NB={course.name[:2]}")
     release = nbformat.read(course.notebook("release"), as_version=4)
-    source = nbformat.read(course.notebook("source"), as_version=4)
-    points = points_of(release)
-    students = sorted(p.parent.name for p in course.root.glob(f"submitted/*/{course.name}"))
-    if not students:
+    text = course.notebook("source").read_text(encoding="utf-8")
+    source, points = nbformat.reads(text, as_version=4), points_of(release)
+    handed_in = {path.parent.name for path in course.root.glob(f"submitted/*/{course.name}")}
+    if not (students := sorted(handed_in | set(taken))):
         where = course.notebook("submitted/STUDENT")
         raise AssignmentError(f"nothing to grade: put notebooks at {where}, or give --submitted")
-    rows, limits = [], {"seconds": seconds, "memory_gb": memory}
+    if unfit := why_not_isolated():
+        print(f"not isolated: {unfit}. See docs/teaching.md.", file=sys.stderr)
+    failed = {s: remark for s, remark in taken.items() if remark.startswith(NOT_GRADED)}
+    made, running = {}, {}
     with ThreadPoolExecutor(WORKERS) as pool:
-        prepared = {student: prepare(course, student, release) for student in students}
-        running = {
-            student: pool.submit(run, *job_of(rebuilt, source), **limits)
-            for student, (rebuilt, _) in prepared.items()
-            if again or not feedback_of(course, student).is_file()
-        }
-        for student, (_, remarks) in prepared.items():
-            row = {"student": student, **dict.fromkeys(points, 0), "total": 0}
-            row |= {"max": sum(points.values()), "remark": ""}
-            rows.append(row)
-            try:
-                if student in running:
-                    running[student].result()  # `run` remembers it for nbgrader's turn
-                    run_nbgrader(course, student, seconds, memory)
-                row |= scores_of(course, student, points)
-                remarks += remarks_of(course.notebook(f"autograded/{student}"))
-                row["remark"] = "; ".join(remarks)
-            except Exception as error:  # whatever one submission does, the others are graded
-                row["remark"] = f"not graded: {error}"
-            row["total"] = sum(row[exercise_id] for exercise_id in points)
-            scores = "  ".join(f"{key} {row[key]:g}/{most}" for key, most in points.items())
-            total = f"total {row['total']:g}/{row['max']}"
-            print(f"{student}: {scores}  {total}  {row['remark']}".rstrip(), flush=True)
-    return rows
+        try:
+            for student in (s for s in students if s not in failed):
+                try:  # whatever one submission does, the others are graded
+                    made[student] = prepare(course, student, release, text)
+                    before = last(course, student).get("made_of")
+                    if again or before != made[student].metadata["grading"]["made_of"]:
+                        cells, tasks = job_of(made[student], source)
+                        future = pool.submit(run, cells, tasks, isolated=not unfit, **limits)
+                        running[future] = student, tasks
+                except Exception as error:
+                    failed[student] = f"{NOT_GRADED}: {error}"
+            for future in tqdm(as_completed(running), "grading", len(running), unit="notebook"):
+                student, tasks = running[future]
+                for step in ("rebuilt", "autograded", "feedback"):
+                    shutil.rmtree(course.notebook(f"{step}/{student}").parent, ignore_errors=True)
+                try:
+                    fill(made[student], tasks, future.result())
+                    made[student].metadata["grading"]["remarks"] += ["not isolated"] * bool(unfit)
+                    course.notebook(f"rebuilt/{student}").parent.mkdir(parents=True)
+                    nbformat.write(made[student], course.notebook(f"rebuilt/{student}"))
+                except Exception as error:
+                    failed[student] = f"{NOT_GRADED}: {error}"
+        finally:
+            stop.set()  # what still runs after Ctrl-C
+            pool.shutdown(cancel_futures=True)
+    trouble = ""
+    if len(failed) < len(students):
+        trouble = course.run(Autograde, force=False) or course.run(GenerateFeedback, force=False)
+    return [row_of(course, s, points, taken.get(s), failed.get(s), trouble) for s in students]
 
 
-def prepare(course: Course, student: str, release: NotebookNode) -> tuple[NotebookNode, list[str]]:
-    """Rebuild a submission; forget its feedback if it is another one than last time."""
-    handed_in = course.notebook(f"submitted/{student}")
-    if not handed_in.is_file():  # under another name
-        handed_in = max(handed_in.parent.glob("*.ipynb"), default=handed_in)
+def row_of(course: Course, student: str, points: dict, taken: str, failed: str, trouble: str):
+    """Return and print a student's row, with points that a teacher changed in formgrader."""
+    scores, total, most = dict.fromkeys(points, ""), "", sum(points.values())
     try:
-        cells, remarks = read_cells(handed_in), []
-    except (UnreadableError, OSError) as error:
-        cells, remarks = [], [str(error)]
-    rebuilt, remarks = rebuild(release, cells, remarks)
-    text = nbformat.writes(rebuilt) + "\n"
-    target = course.notebook(f"rebuilt/{student}")
-    if not target.is_file() or target.read_text(encoding="utf-8") != text:
-        feedback_of(course, student).unlink(missing_ok=True)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8", newline="\n")
-    return rebuilt, remarks
-
-
-def feedback_of(course: Course, student: str) -> Path:
-    """Return where nbgrader writes a student's feedback page."""
-    return course.notebook(f"feedback/{student}").with_suffix(".html")
-
-
-def run_nbgrader(course: Course, student: str, seconds: float, memory: float) -> None:
-    """Run nbgrader's autograder on a rebuilt submission, and let it write its feedback."""
-    options = {
-        "CourseDirectory": {"submitted_directory": "rebuilt"},
-        "RunAnswers": {"seconds": seconds, "memory": memory},
-    }
-    failed = course.run(Autograde, student, **options) or course.run(GenerateFeedback, student)
-    if failed:
-        raise AssignmentError(failed.strip().splitlines()[-1])
-
-
-def remarks_of(path: Path) -> list[str]:
-    """Return what `sandbox` remarked in a graded notebook."""
-    outputs = [o for c in nbformat.read(path, as_version=4).cells for o in c.get("outputs", [])]
-    remarks = [output.get("metadata", {}).get("remark", "") for output in outputs]
-    return [remark for remark in remarks if remark]
-
-
-def scores_of(course: Course, student: str, points: dict[str, int]) -> dict[str, float]:
-    """Return the scores from nbgrader's database: with what a teacher changed in formgrader."""
-    with course.gradebook() as gradebook:
-        grades = gradebook.find_submission_notebook(course.name, course.name, student).grades
-        scores = {grade.name: grade.score for grade in grades}
-    found = {key: scores[test_id(key)] for key in points}
-    return {key: int(score) if score == int(score) else score for key, score in found.items()}
-
-
-def write_table(path: Path, rows: list[dict]) -> None:
-    """Write the scores as a CSV file that spreadsheets open with all letters."""
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+        if not failed:
+            remarks = [taken, *last(course, student)["remarks"]]
+            with Gradebook(f"sqlite:///{course.root / 'gradebook.db'}") as gradebook:
+                found = gradebook.find_submission_notebook(course.name, course.name, student).grades
+                scores = {g.name.removeprefix("test-").replace("-", "."): g.score for g in found}
+            scores = {key: f"{scores[key]:g}" for key in points}
+            total = f"{sum(map(float, scores.values())):g}"
+    except Exception as error:
+        failed = f"{NOT_GRADED}: {[repr(error), *trouble.strip().splitlines()][-1]}"
+    remark = failed or "; ".join(filter(None, remarks))
+    each = "  ".join(f"{key} {scores[key]}/{points[key]}" for key in points)
+    print(f"{student}: {each}  total {total}/{most}  {remark}".rstrip())
+    return {"student": student, **scores, "total": total, "max": most, "remark": remark}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -309,17 +295,20 @@ def main(arguments: list[str] | None = None) -> int:
         if options.command == "make":
             make(course)
             return 0
-        if options.submitted:
-            take_in(course, options.submitted)
-        limits = {"seconds": options.seconds, "memory": options.memory}
-        rows = grade(course, **limits, again=options.again)
+        submitted = options.submitted and Path(os.path.expanduser(options.submitted))
+        taken = take_in(course, submitted) if submitted else {}
+        limits = {"seconds": options.seconds, "memory_gb": options.memory}
+        rows = grade(course, taken, again=options.again, **limits)
         table = course.root / f"{course.name}.csv"
-        write_table(table, rows)
+        with table.open("w", encoding="utf-8-sig", newline="") as file:  # for spreadsheets
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
         print(f"table:    {table}\nfeedback: {course.notebook('feedback/STUDENT').parent}")
     except AssignmentError as error:
         print(error, file=sys.stderr)
         return 1
-    return int(any(row["remark"].startswith("not graded") for row in rows))
+    return int(any(row["remark"].startswith(NOT_GRADED) for row in rows))
 
 
 if __name__ == "__main__":

@@ -1,47 +1,51 @@
-"""Grades the solution cells of a notebook within limits of time and memory.
+"""Runs submissions, each in a bubblewrap sandbox of its own, and judges what comes out.
 
-`RunAnswers` takes the place of nbgrader's own execution in its autograder. The learner's code
-runs in a process of its own (`answers`), which is stopped when it takes too long or too much. What
-its functions returned is compared with the reference here, out of the reach of that code.
+Inside (`answers`) nothing is trusted. It sees the system, the environment and the course read-only,
+no network, no process of others and no file of the teacher. It leaves one file for each exercise,
+which is read here after everything inside is dead, and compared here.
 """
 
 import base64
 import builtins
 import contextlib
 import functools
+import importlib.util
 import json
-import multiprocessing
 import os
+import platform
 import re
-import textwrap
+import secrets
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
 import threading
 import time
-import uuid
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import answers
-import nbformat
 import numpy as np
 import psutil
 import torch
-from nbformat import NotebookNode
-from nbformat.v4 import new_output
-from nbgrader.preprocessors import NbGraderPreprocessor
-from submissions import definitions, grade_id, others, solution_id, test_id
-from traitlets import Float
 
 from srlib.exercises import get_exercise
-from srlib.exercises.safe_call import Misfit, NotAttempted, Outcome, TimeUp
+from srlib.exercises.safe_call import Misfit, NotAttempted, Outcome
 
-LOADING_S = 120  # imports and the notebook's own definitions
-EVENT_LIMIT = 5_000_000  # bytes that one result may take
-TOKEN = uuid.uuid4().hex  # what all processes of this run carry in their environment
-# Where processes can be copied, what takes seconds to import is imported once.
-CONTEXT = multiprocessing.get_context("forkserver" if os.name == "posix" else "spawn")
-PRELOADED = ["answers", "matplotlib.pyplot", "ipywidgets", "srlib.training", "srlib.widgets"]
-TEST = re.compile(r'_points\("(?P<id>[\d.]+)", (?P<name>\w+), seed=(?P<seed>\d+)\)')
+ROOT = Path(__file__).resolve().parents[1]
+ANSWERS = Path(__file__).with_name("answers.py")
+LOADING_S = 600  # off the learner's clock
+RESULT_SIZE = 4_000_000  # bytes that an exercise may give back
+FILE_SIZE = 64_000_000  # bytes of any file that a submission writes
+FOLDER_SIZE = 256_000_000  # bytes of its /tmp, and of its /dev/shm
+PROCESSES = 40  # that a submission may have at a time
+DEPTH = 30  # of lists in lists
+stop = threading.Event()  # ends all that run
+
+
+class NotGradedError(Exception):
+    """Something kept a submission from being graded that is not its author's fault."""
 
 
 @dataclass(frozen=True)
@@ -56,281 +60,233 @@ class Task:
 
 @dataclass
 class Answer:
-    """What one exercise's cell did: the outcomes of its function, what stopped it, a remark."""
+    """What came of one exercise: the outcomes of its function, or what stopped it."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     stopped: str = ""
-    remark: str = ""
 
 
-def decode(value: Any) -> Any:
-    """Turn back what `answers.encode` made, as data only."""
+def read_bounded(path: Path, size: int) -> bytes:
+    """Read a plain file of at most `size` bytes; ValueError if it is anything else."""
+    if not stat.S_ISREG(path.lstat().st_mode):
+        raise ValueError(f"{path.name} is no file, but a folder, a link or a pipe")
+    kinds = ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")  # some are missing on Windows, one elsewhere
+    flags = sum(getattr(os, kind, 0) for kind in kinds)
+    with open(os.open(path, os.O_RDONLY | flags), "rb") as file:
+        content = file.read(size + 1)
+    if len(content) > size:
+        raise ValueError(f"{path.name} has more than {size // 10**6} MB")
+    return content
+
+
+def decode(value: Any, depth: int = 0) -> Any:
+    """Turn back what `answers.encode` made, as data only; any exception if it is something else."""
+    if depth > DEPTH or isinstance(value, list):
+        raise ValueError("no value")
     if not isinstance(value, dict):
         return value
     ((kind, content),) = value.items()
-    if kind == "complex":
-        return complex(*content)
-    if kind in ("array", "tensor", "scalar"):
+    if kind in ("array", "tensor"):
         dtype, shape, data = content
-        array = np.frombuffer(base64.b64decode(data), np.dtype(dtype)).reshape(shape).copy()
-        return torch.from_numpy(array) if kind == "tensor" else array[()] if shape == [] else array
-    if kind in ("tuple", "list"):
-        parts = [decode(part) for part in content]
-        return tuple(parts) if kind == "tuple" else parts
+        if not re.fullmatch(r"[<>|][biufc]\d{1,2}", dtype):
+            raise ValueError("no dtype")
+        array = np.frombuffer(base64.b64decode(data), dtype).reshape(shape).copy()
+        return torch.from_numpy(array) if kind == "tensor" else array
     if kind == "dict":
-        return {decode(key): decode(part) for key, part in content}
-    return type(str(content), (), {})()
+        return {decode(key, depth + 1): decode(part, depth + 1) for key, part in content}
+    if kind == "object":
+        return type(content[:80], (), {})()
+    return {"list": list, "tuple": tuple}[kind](decode(part, depth + 1) for part in content)
 
 
 def decode_outcome(event: dict) -> Outcome:
     """Turn back an outcome; exceptions of unknown type become others of the same name."""
-    changed = tuple(event["changed"])
+    changed = tuple(place for place in event["changed"] if isinstance(place, (int, str)))
     if "error" not in event:
         return Outcome(decode(event["value"]), None, changed)
-    name, text = map(str, event["error"])
-    known = {"Misfit": Misfit, "NotAttempted": NotAttempted}
-    kind = known.get(name) or getattr(builtins, name, None)
-    if not (isinstance(kind, type) and issubclass(kind, BaseException)):
-        kind = type(name, (Exception,), {})
+    name, text = (part[:2000] for part in event["error"])
+    kind = {"Misfit": Misfit, "NotAttempted": NotAttempted}.get(name) or vars(builtins).get(name)
+    with contextlib.suppress(TypeError):  # UnicodeDecodeError and its like want more than a text
+        if isinstance(kind, type) and issubclass(kind, BaseException):
+            return Outcome(None, kind(text), changed)
+    return Outcome(None, type(name, (Exception,), {})(text), changed)
+
+
+def read_answer(path: Path, unfinished: str) -> Answer:
+    """Read the file of an exercise; whatever is wrong with it stops the exercise."""
     try:
-        error = kind(text)
-    except TypeError:  # UnicodeDecodeError and its like want more than a text
-        error = type(name, (Exception,), {})(text)
-    return Outcome(None, error, changed)
+        if not (content := read_bounded(path, RESULT_SIZE)):
+            return Answer(stopped=unfinished)
+        found = json.loads(content)
+        return Answer(
+            [decode_outcome(event) for event in found["outcomes"]], found["stopped"][:500]
+        )
+    except Exception as error:  # anything may have been written there
+        return Answer(stopped=f"gave back what is no result ({type(error).__name__}).")
 
 
-class _Process:
-    """A process that runs `answers.main`, its events, its limits."""
-
-    def __init__(self, job: dict, *, seconds: float, memory_gb: float):
-        self.memory_gb = memory_gb
-        self.connection, theirs = CONTEXT.Pipe()
-        self.process = CONTEXT.Process(target=answers.main, args=(theirs, json.dumps(job)))
-        self.process.start()
-        theirs.close()
-        # For the case that it stops in the middle of an event, which `next_event` then waits for.
-        self.watchdog = threading.Timer(LOADING_S + seconds, self.process.kill)
-        self.watchdog.daemon = True
-        self.watchdog.start()
-
-    def next_event(self, deadline: float) -> dict:
-        """Wait for the next event; "time", "memory" and "end" are those of the process itself."""
-        while True:
-            if self._memory() > self.memory_gb * 2**30:
-                return {"event": "memory"}
-            if time.monotonic() > deadline:
-                return {"event": "time"}
-            alive = self.process.is_alive()
-            try:
-                if self.connection.poll(0.05):
-                    event = json.loads(self.connection.recv_bytes(EVENT_LIMIT))
-                    if event["event"] == "outcome":
-                        event["outcome"] = decode_outcome(event)
-                    return event
-            except (EOFError, OSError, ValueError, KeyError, TypeError, RecursionError):
-                return {"event": "end"}  # it is over, or sent what `answers` never sends
-            if not alive:
-                return {"event": "end"}
-
-    def _memory(self) -> int:
-        """Bytes in use by the process and all that it started."""
-        total = 0
-        with contextlib.suppress(psutil.Error):  # gone meanwhile
-            process = psutil.Process(self.process.pid)
-            for part in (process, *process.children(recursive=True)):
-                total += part.memory_info().rss
-        return total
-
-    def end(self) -> None:
-        """Kill the process and all that it started."""
-        self.watchdog.cancel()
-        started = []
-        with contextlib.suppress(psutil.Error):
-            started = psutil.Process(self.process.pid).children(recursive=True)
-        self.process.kill()
-        self.process.join()
-        for process in started:
-            with contextlib.suppress(psutil.Error):
-                process.kill()
-        self.connection.close()
-        while orphans := _orphans():
-            for process in orphans:
-                with contextlib.suppress(psutil.Error):
-                    process.kill()
-            time.sleep(0.02)
+def verdict(task: Task, answer: Answer) -> tuple[int, str]:
+    """Return the points of an answer, and what its author is told."""
+    exercise = get_exercise(task.id)
+    label = f"{exercise.id} {exercise.title}: "
+    if not answer.outcomes:
+        return 0, label + (answer.stopped or "there is no such function.")
+    cases, twins = exercise.cases(), exercise.twins(task.seed)
+    shown = exercise.judge(cases, answer.outcomes[: len(cases)])
+    hidden = exercise.judge(twins, answer.outcomes[len(cases) :])
+    text = "passed."
+    if shown.status == "not attempted":
+        text = "not attempted."
+    elif shown.status == "failed":
+        text = f"not right yet. {shown.message}"
+    elif hidden.status == "failed" or len(hidden.right) < len(twins):
+        text = f"right with the numbers shown, not with others. {hidden.message}"
+    after = f"\nAfter the function, the cell stopped: {answer.stopped}" if answer.stopped else ""
+    return sum(map(all, zip(shown.right, hidden.right, strict=False))), label + text + after
 
 
-def _orphans() -> list[psutil.Process]:
-    """Find processes that were started within a sandbox and whose parent is gone."""
-    inside = {}
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            alive = process.status() != psutil.STATUS_ZOMBIE
-            if alive and process.environ().get("SRLIB_SANDBOX") == TOKEN:
-                inside[process.pid] = (process, process.ppid())
-    return [p for p, parent in inside.values() if parent not in {*inside, os.getpid()}]
-
-
-def _set_environment() -> None:
-    """Prepare what the processes inherit; before the first one starts."""
-    paths = (str(Path(__file__).parent), str(Path(__file__).parents[1]))
-    os.environ |= {
-        "SRLIB_SANDBOX": TOKEN,
-        "SRLIB_PROFILE": "ci",
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "MPLBACKEND": "agg",
-        "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]),
-    }
-    if CONTEXT.get_start_method() == "forkserver":
-        CONTEXT.set_forkserver_preload(["__main__", *PRELOADED])
+def _bubblewrap(folder: Path, files: list[Path]) -> list[str]:
+    """Return the command that stands before another one to lock it in."""
+    space = ["--perms", "1777", "--size", str(FOLDER_SIZE), "--tmpfs"]
+    command = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
+    command += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    if os.geteuid() == 0:  # the sandbox becomes another user, see `answers.set_limits`
+        command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
+    command += ["--proc", "/proc", "--dev", "/dev", *space, "/dev/shm", "--remount-ro", "/dev"]
+    command += [*space, "/tmp"]
+    for path in map(Path, ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")):
+        link = ["--symlink", os.readlink(path)] if path.is_symlink() else ["--ro-bind-try", path]
+        command += [*map(str, link), str(path)]
+    python = Path(sys.executable).resolve().parents[1]
+    packages = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+    package = Path(importlib.util.find_spec("srlib").origin).parent
+    course = [package, ROOT / "data", ROOT / "pyproject.toml", ANSWERS]
+    system = ["/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/sys/devices/system/cpu"]
+    paths = ["/usr", sys.base_prefix, python, sys.prefix, *packages, *course, *system, folder]
+    seen = {Path("/"), Path("/tmp")}
+    for path in dict.fromkeys(map(Path, paths)):
+        for parent in reversed([one for one in path.parents if one not in seen]):
+            command += ["--perms", "0755", "--dir", str(parent)]
+        command += ["--ro-bind-try", str(path), str(path)]
+        seen |= {path, *path.parents}
+    for file in files:  # these can be written, and no others made
+        command += ["--bind", str(file), str(file)]
+    return [*command, "--remount-ro", "/", "--chdir", "/tmp", "--"]
 
 
 @functools.cache
+def why_not_isolated() -> str:
+    """Try the sandbox once; return why there is none, empty if there is."""
+    if sys.platform != "linux":
+        return "bubblewrap is for Linux only"
+    if not shutil.which("bwrap"):
+        return "bubblewrap is not installed"
+    try:
+        run({"given": (), "added": ()}, [])
+    except NotGradedError as error:
+        return f"bubblewrap does not work here: {error}"
+    return ""
+
+
 def run(
-    sources: tuple[str, ...], tasks: tuple[Task, ...], *, seconds: float, memory_gb: float
+    cells: dict, tasks: list[Task], *, seconds: float = 20, memory_gb: float = 2, isolated=True
 ) -> dict[str, Answer]:
-    """Run solution cells and call their functions with the cases and their twins.
+    """Run the exercises of a submission in their order, and return an `Answer` for each id.
 
-    Parameters
-    ----------
-    sources
-        Code that defines what the solutions may use.
-    tasks
-        The exercises in the notebook's order.
-    seconds
-        What each exercise may take.
-    memory_gb
-        What the process and all that it starts may take together, in GiB.
-
-    Returns
-    -------
-    dict
-        An `Answer` for each id. A cell that ends the process costs only its own exercise.
+    `cells` holds under "given" the course's cells, each with whether it is run whole or only for
+    what it defines, and under "added" the learner's own. An exercise may compute for `seconds`, and
+    take three times as long by the clock. A process may take `memory_gb` GiB, all together twice
+    as much. NotGradedError if they could not be started or loaded.
     """
-    _set_environment()
-    found = {task.id: Answer() for task in tasks}
-    finished: set[str] = set()
-    while len(finished) < len(tasks):
-        left = [{**asdict(task), "done": task.id in finished} for task in tasks]
-        job = {"definitions": sources, "tasks": left}
-        process = _Process(job, seconds=seconds * len(tasks), memory_gb=memory_gb)
-        try:
-            finished |= _follow(process, found, seconds) or set(found)
-        finally:
-            process.end()
+    root = isolated and os.geteuid() == 0
+    with tempfile.TemporaryDirectory(prefix="grading", ignore_cleanup_errors=True) as name:
+        folder = Path(name).resolve()
+        files = [folder / file for file in ("ready", *(task.id for task in tasks))]
+        work = {"seconds": seconds, "wall": 3 * seconds, "loading": LOADING_S, "size": RESULT_SIZE}
+        work |= {**cells, "tasks": [asdict(task) for task in tasks]}
+        work["user"] = 10**9 + secrets.randbelow(10**9) if root else 0  # nobody else's number
+        limits = {"DATA": int(memory_gb * 2**30), "FSIZE": FILE_SIZE, "CORE": 0}
+        version = tuple(map(int, re.findall(r"\d+", platform.release())[:2]))
+        if root or (isolated and version >= (5, 14)):  # before, it counts all that the user runs
+            limits["NPROC"] = 3 * PROCESSES + 2 * (os.cpu_count() or 1)  # here threads count too
+        work["limits"] = {f"RLIMIT_{kind}": most for kind, most in limits.items()}
+        (folder / "job.json").write_text(json.dumps(work))
+        for file in files:
+            file.touch()
+        if root:  # the other user has to read it, and to write those
+            for path in (folder, folder / "job.json", *files):
+                path.chmod(0o755 if path == folder else 0o666)
+        home = "/tmp" if isolated else name
+        environment = {"HOME": home, "TMPDIR": home, "USER": "learner", "LANG": "C.UTF-8"}
+        environment |= {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT)}
+        environment |= {"SRLIB_PROFILE": "ci", "MPLBACKEND": "agg", "CUDA_VISIBLE_DEVICES": "-1"}
+        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        environment |= {k: v for k, v in os.environ.items() if k == "SYSTEMROOT"}  # of Windows
+        command = [sys.executable, "-sP", str(ANSWERS), str(folder)]
+        command = _bubblewrap(folder, files) + command if isolated else command
+        with tempfile.TemporaryFile() as errors:
+            options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "cwd": name}
+            process = subprocess.Popen(command, env=environment, stderr=errors, **options)
+            try:
+                killed = _watch(process, files[0], work, 2 * memory_gb)
+            finally:
+                _end(process)
+            if files[0].stat().st_size == 0:
+                errors.seek(0)
+                said = errors.read(10**6).decode(errors="replace").strip().splitlines()
+                raise NotGradedError(killed or (said[-1] if said else "it ended early")[:300])
+        return {task.id: read_answer(folder / task.id, killed or "ended Python.") for task in tasks}
+
+
+def _watch(process: subprocess.Popen, ready: Path, work: dict, memory_gb: float) -> str:
+    """Wait for a sandbox to end; return why it has to be ended before, if so."""
+    deadline, loaded, before = time.monotonic() + LOADING_S, False, 0.0
+    number = len(work["tasks"])
+    while process.poll() is None:
+        time.sleep(0.1)
+        memory, computed, inside = 0, 0.0, _inside(process)
+        for part in inside:
+            with contextlib.suppress(psutil.Error):  # gone meanwhile
+                memory += part.memory_info().rss
+                computed += sum(part.cpu_times()[:4])  # with what its ended children took
+                if part.status() == psutil.STATUS_STOPPED:
+                    return "stopped a process."
+        if not loaded and ready.stat().st_size:
+            loaded, before = True, computed
+            again = 0 if sys.platform == "linux" else LOADING_S  # each process loads everything
+            deadline = time.monotonic() + number * (work["wall"] + again) + 60
+        if stop.is_set():
+            raise NotGradedError("it was interrupted")
+        if time.monotonic() > deadline:
+            return "ran out of time." if loaded else f"loading took more than {LOADING_S} s"
+        if memory > memory_gb * 2**30:
+            return f"needed more than {memory_gb:g} GB of memory in all its processes."
+        if len(inside) > PROCESSES:
+            return f"started more than {PROCESSES} processes."
+        if loaded and computed - before > 1.5 * number * work["seconds"] + 10:
+            return "ran out of time in all its processes."
+    return ""
+
+
+def _inside(process: subprocess.Popen) -> list[psutil.Process]:
+    """Return the processes that live within a sandbox, and its own."""
+    found = []
+    with contextlib.suppress(psutil.Error):
+        top = psutil.Process(process.pid)
+        for part in (*top.children(recursive=True), top):
+            with contextlib.suppress(psutil.Error):
+                found += [part] if part.status() != psutil.STATUS_ZOMBIE else []
     return found
 
 
-def _follow(process: _Process, found: dict[str, Answer], seconds: float) -> set[str]:
-    """Fill in answers until the process ends; return the exercises that are finished now."""
-    deadline, current, calling = time.monotonic() + LOADING_S, "", False
-    started, finished = set(), set()
-    reasons = {
-        "time": (f"ran out of time ({seconds:g} s)", TimeUp()),
-        "memory": (
-            f"needed more than {process.memory_gb:g} GB of memory",
-            MemoryError(f"more than {process.memory_gb:g} GB"),
-        ),
-        "end": ("ended Python", SystemExit("Python ended here")),
-    }
-    while True:
-        event = process.next_event(deadline)
-        answer = found.get(current)
-        match event["event"]:
-            case "task" if event["id"] in found.keys() - started:
-                current, calling = event["id"], False
-                started.add(current)
-                found[current] = Answer()
-                deadline = time.monotonic() + seconds
-            case "stopped" if answer:
-                answer.stopped = str(event["text"])[:500]
-            case "calling":
-                calling = True
-            case "outcome" if answer:
-                answer.outcomes.append(event["outcome"])
-            case "done":
-                finished.add(current)
-                if current == list(found)[-1]:
-                    return finished
-            case "time" | "memory" | "end":
-                remark, error = reasons[event["event"]]
-                if not answer or current in finished:  # not within a solution cell
-                    for left in found.keys() - finished:
-                        found[left].remark = f"the cells before the exercises: {remark}"
-                    return set()
-                answer.remark = remark
-                if calling:
-                    answer.outcomes.append(Outcome(error=error))
-                else:
-                    answer.stopped = f"The cell itself {remark}."
-                return {*finished, current}
-
-
-def verdict(exercise_id: str, seed: int, answer: Answer) -> tuple[int, str]:
-    """Return the points of an answer, and what its author is told."""
-    exercise = get_exercise(exercise_id)
-    label = f"{exercise.id} {exercise.title}: "
-    cases, twins = exercise.cases(), exercise.twins(seed)
-    shown = exercise.judge(cases, answer.outcomes[: len(cases)])
-    hidden = exercise.judge(twins, answer.outcomes[len(cases) :])
-    earned = sum(map(all, zip(shown.right, hidden.right, strict=False)))
-    if not answer.outcomes:
-        return 0, label + (answer.stopped or answer.remark or "there is no such function.")
-    if shown.status == "not attempted":
-        return 0, label + "not attempted."
-    if shown.status == "failed":
-        return earned, f"{label}not right yet. {shown.message}"
-    if hidden.status == "failed" or len(hidden.right) < len(twins):
-        return earned, f"{label}right with the numbers shown, not with others. {hidden.message}"
-    return earned, label + "passed."
-
-
-def job_of(
-    notebook: NotebookNode, source: NotebookNode
-) -> tuple[tuple[str, ...], tuple[Task, ...]]:
-    """Return what `run` needs of a submission, given the source version of the assignment."""
-    solutions = {grade_id(cell): cell.source for cell in notebook.cells}
-    tests = [found for cell in source.cells if (found := TEST.search(cell.source))]
-    tasks = (
-        Task(t["id"], t["name"], int(t["seed"]), solutions.get(solution_id(t["id"]), ""))
-        for t in tests
-    )
-    added = definitions(others(notebook.cells, source.cells))
-    return (*definitions(source.cells), *added), tuple(tasks)
-
-
-class RunAnswers(NbGraderPreprocessor):
-    """Fills in the outputs of test cells; see the module."""
-
-    seconds = Float(20, help="seconds that an exercise may take").tag(config=True)
-    memory = Float(2, help="GiB of memory that a submission may take").tag(config=True)
-
-    def preprocess(self, nb, resources):
-        """Run a submission whose locked cells are the course's own again."""
-        names = resources["nbgrader"]
-        path = Path("source", names["assignment"], f"{names['notebook']}.ipynb")
-        job = job_of(nb, nbformat.read(path, as_version=4))
-        found = run(*job, seconds=self.seconds, memory_gb=self.memory)
-        tests = {grade_id(cell): cell for cell in nb.cells}
-        for task in job[1]:
-            answer = found[task.id]
-            earned, text = verdict(task.id, task.seed, answer)
-            if answer.stopped and answer.outcomes:
-                text += f"\nAfter the function, the cell stopped: {answer.stopped}"
-            remark = f"{task.id} {answer.remark}" if answer.remark else ""
-            result = {"text/plain": str(earned)}  # which nbgrader takes for partial credit
-            tests[test_id(task.id)].outputs = [
-                new_output("stream", name="stdout", text=f"{_wrapped(text)}\n"),
-                new_output(
-                    "execute_result", result, execution_count=1, metadata={"remark": remark}
-                ),
-            ]
-        return nb, resources
-
-
-def _wrapped(text: str) -> str:
-    """Break lines that a feedback page would cut off."""
-    lines = text.splitlines()
-    return "\n".join(textwrap.fill(line, 90, subsequent_indent="    ") for line in lines)
+def _end(process: subprocess.Popen) -> None:
+    """Kill all that lives within a sandbox, and then what started it."""
+    with contextlib.suppress(psutil.Error):
+        psutil.Process(process.pid).suspend()  # it starts nothing more
+    while inside := [part for part in _inside(process) if part.pid != process.pid]:
+        for part in inside:
+            with contextlib.suppress(psutil.Error):
+                part.kill()
+        psutil.wait_procs(inside, timeout=0.1)
+    process.kill()
+    process.wait()

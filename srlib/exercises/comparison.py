@@ -31,9 +31,9 @@ def in_words(value: Any) -> str:
     if isinstance(value, _NUMBERS):
         return _number(value)
     if value is None or isinstance(value, str):
-        return shorten(repr(value), 60)
+        return shorten(repr(value[:100] if value else value), 60)
     if isinstance(value, (tuple, list)):
-        parts = ", ".join(in_words(part) for part in value)
+        parts = ", ".join(in_words(part) for part in value[:21])  # more are longer than 60
         kind = type(value).__name__
         return f"a {kind} ({parts})" if len(parts) <= 60 else f"a {kind} of {len(value)} values"
     if name := getattr(value, "__name__", ""):

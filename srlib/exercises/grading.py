@@ -21,7 +21,7 @@ from srlib.exercises.comparison import difference, in_words
 from srlib.exercises.inputs import shuffle
 from srlib.exercises.safe_call import Misfit, NotAttempted, Outcome, TimeUp, safe_call
 
-__all__ = ["Case", "Exercise", "Mistake", "Verdict", "grade"]
+__all__ = ["Case", "Exercise", "Mistake", "Verdict", "grade", "place_of"]
 
 # Code in these folders is not the learner's.
 _LIBRARIES = tuple(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")) + (
@@ -189,7 +189,7 @@ def _problem(outcome: Outcome, expected: Outcome, case: Case, exercise: Exercise
         if isinstance(error, type(wanted)):
             return ""
     if error is not None:
-        return f"your function raised {_one_line(error)}{_place(error)}."
+        return f"your function raised {_one_line(error)}{place_of(error)}."
     if inspect.isgenerator(value):
         return "your function contains `yield`, so it made a generator. Use `return`."
     if inspect.iscoroutine(value):
@@ -271,7 +271,7 @@ def _one_line(error: BaseException) -> str:
     return textwrap.shorten(text, 200).rstrip(".")
 
 
-def _place(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """Quote the innermost line of the learner's own code."""
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.line and not frame.filename.startswith(_LIBRARIES):
