@@ -89,7 +89,7 @@ def test_patches_do_not_overlap_and_the_rest_is_left_out():
 
 
 def test_the_model_is_the_gaussian_of_sharp_patches():
-    images = [sample_image(name)[:288, :384] for name in ("brick", "grass", "gravel", "coffee")]
+    images = [sample_image(name)[:384, :384] for name in ("brick", "grass", "gravel", "coffee")]
     model = fit_natural_model(images)
     kept = []
     for image in images:
