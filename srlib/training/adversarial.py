@@ -243,11 +243,11 @@ class FeatureLoss(nn.Module):
         return found
 
 
-def vgg_features() -> FeatureLoss:
+def vgg_features(network: nn.Module) -> FeatureLoss:
     """Make the field's usual perceptual term: features of VGG-19, as in ESRGAN before the ReLU.
 
-    torchvision downloads the weights (548 MiB) when it is called for the first time; they were
-    trained on ImageNet, and their licence is not stated. OSError where there is no network.
+    `network` is ``torchvision.models.vgg19(weights="IMAGENET1K_V1")``, which downloads 548 MiB when
+    it is called for the first time. Its weights were trained on ImageNet.
 
     References
     ----------
@@ -256,13 +256,21 @@ def vgg_features() -> FeatureLoss:
     X. Wang et al., "ESRGAN: Enhanced super-resolution generative adversarial networks", ECCV
     Workshops, 2018.
     """
-    from torchvision.models import vgg19
-    from torchvision.transforms import Normalize
-
-    layers = vgg19(weights="IMAGENET1K_V1").features
     # conv1_2, conv2_2, conv3_4, conv4_4, conv5_4, one further behind the normalisation
     places = tuple(1 + place for place in (2, 7, 16, 25, 34))
-    return FeatureLoss(nn.Sequential(Normalize(_IMAGENET_MEAN, _IMAGENET_STD), *layers), places)
+    return FeatureLoss(nn.Sequential(_Normalised(), *network.features), places)
+
+
+class _Normalised(nn.Module):
+    """Colours relative to ImageNet's mean and deviation."""
+
+    def __init__(self):
+        super().__init__()
+        for name, values in (("mean", _IMAGENET_MEAN), ("deviation", _IMAGENET_STD)):
+            self.register_buffer(name, torch.tensor(values)[:, None, None], persistent=False)
+
+    def forward(self, x):
+        return (x - self.mean) / self.deviation
 
 
 def _mean_distance(found, due):
