@@ -25,6 +25,7 @@ from srlib.environment import active_profile, hardware
 from srlib.evaluation import evaluate
 from srlib.models import SrResNet, create_model, load_pretrained, save_network, weights_file
 from srlib.training import TrainConfig, train
+from srlib.training.adversarial import AdversarialLoss
 from srlib.training.checkpoint import load_checkpoint
 from srlib.training.config import LOSSES, field_type
 from srlib.training.forecast import forecast, suit
@@ -35,6 +36,7 @@ from srlib.training.state import join_processes
 __all__ = ["add_parser", "read_record"]
 
 _LIMIT_MINUTES = 120.0  # of a length that the profile chose
+_WEIGHTS = ("pixel_weight", "feature_weight", "adversarial_weight")
 
 _DESCRIPTION = """
 Train a network on photographs; call it again with the same OUT to go on. OUT gets checkpoints,
@@ -79,7 +81,12 @@ def add_parser(commands) -> None:
     _option(add, "batch_size", int, "patches per batch and process")
     add("--seed", type=int, default=0, help="of weights and patches (default: 0)")
     add("--device", choices=("cpu", "cuda"), help="default: cuda if there is one")
-    add("--loss", choices=LOSSES, default="l1", help="what is minimised (default: l1)")
+    losses = [*LOSSES, "adversarial"]
+    add("--loss", choices=losses, default="l1", help="what is minimised (default: l1)")
+    for name in _WEIGHTS:
+        value = inspect.signature(AdversarialLoss).parameters[name].default
+        text = f"of the adversarial loss (default: {value:g})"
+        add("--" + name.replace("_", "-"), type=float, default=argparse.SUPPRESS, help=text)
     text = "a training that would take longer is not started without --yes; one that gets its "
     text += "steps from the profile, and would, is cut down to a tenth of them at most (default: "
     add(
@@ -111,6 +118,8 @@ def _train(options) -> None:
     source = values if options.network == "SrResNet" else given  # the profiles are for SrResNet
     arguments = [name for name in inspect.signature(SrResNet).parameters if name in source]
     made_by = {"name": options.network, **{name: source[name] for name in arguments}}
+
+    loss = _loss(options.loss, given, options.seed)
 
     # make the network and the data
     device = _device(options.device)
@@ -160,6 +169,7 @@ def _train(options) -> None:
         "batch_size": values["batch_size"],
         "processes": processes.num_processes,
         "loss": options.loss,
+        "loss_weights": {name: vars(loss)[name] for name in _WEIGHTS if name in vars(loss)},
         "seed": options.seed,
         "start_from": options.start_from,
         "start_from_sha256": _sha256(options.start_from),
@@ -184,7 +194,6 @@ def _train(options) -> None:
         device=device,
     )
     sampler.content = originals or sampler.content
-    loss = LOSSES[options.loss]
 
     # say what was chosen and how long it takes, before the first step
     if processes.is_main_process:
@@ -216,6 +225,17 @@ def _train(options) -> None:
         raise KeyboardInterrupt
     if processes.is_main_process:
         run.finish(model, history)
+
+
+def _loss(name, given, seed):
+    """Return a loss by its name; ValueError where weights are given to one that has none."""
+    weights = {weight: given[weight] for weight in _WEIGHTS if weight in given}
+    if name == "adversarial":
+        return AdversarialLoss(**weights, seed=seed)
+    if weights:
+        option = "--" + next(iter(weights)).replace("_", "-")
+        raise ValueError(f"{option} is for --loss adversarial, got --loss {name}")
+    return LOSSES[name]
 
 
 def _in_time(options, model, sampler, values, loss, limit, changeable):

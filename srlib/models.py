@@ -1,5 +1,6 @@
 """The networks of the course: RGB in 0..1, (N, 3, H, W) -> (N, 3, sH, sW), for s = 2, 3 or 4."""
 
+import copy
 import inspect
 import json
 import math
@@ -37,6 +38,7 @@ __all__ = [
     "SRCNN",
     "SrResNet",
     "TwoStageSrResNet",
+    "blend",
     "create_model",
     "load_pretrained",
     "pretrained",
@@ -368,6 +370,47 @@ def create_model(name: str, scale: int = 4, **options) -> nn.Module:
                 f"{name} takes {', '.join(known) or 'no option'} beside the scale, got {option!r}"
             )
     return classes[name](scale, **options)
+
+
+def blend(first: nn.Module, second: nn.Module, share: float) -> nn.Module:
+    """Mix two networks: each weight is (1 - share) of the first's plus `share` of the second's.
+
+    That makes sense if one of them was trained on from the other: their layers then still mean the
+    same. The new network is in evaluation mode, on the first's device. ValueError if `share` is not
+    in 0..1 or the networks are not made alike.
+
+    References
+    ----------
+    X. Wang, K. Yu, C. Dong, X. Tang, C. C. Loy, "Deep network interpolation for continuous imagery
+    effect transition", CVPR, 2019.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"share must be in 0..1, got {share!r}")
+    made, made_too = _options(first), _options(second)
+    for name in sorted(made.keys() | made_too.keys()):
+        if made.get(name) != made_too.get(name):
+            raise ValueError(
+                f"networks must be made alike, got {name or 'the network'}: "
+                f"{made.get(name, 'none')} and {made_too.get(name, 'none')}"
+            )
+    result, weights = copy.deepcopy(first).eval(), second.state_dict()
+    with torch.no_grad():
+        for name, value in result.state_dict().items():
+            value.lerp_(weights[name].to(value), share)
+    return result
+
+
+def _options(network):
+    """Return each layer's kind, plain attributes and shapes of weights."""
+    return {
+        name: {
+            "": type(layer).__name__,
+            **{k: v for k, v in vars(layer).items() if isinstance(v, str | int | float)},
+            **{k: tuple(v.shape) for k, v in layer.named_parameters(recurse=False)},
+            "training": None,  # it may differ
+        }
+        for name, layer in network.named_modules()
+    }
 
 
 def pretrained() -> pd.DataFrame:

@@ -4,14 +4,19 @@ import json
 import sys
 from unittest import mock
 
+import numpy as np
 import pandas as pd
 import pytest
 import ship_weights as ship
 import torch
+from PIL import Image
 
 from srlib.__main__ import main
 from srlib.assets import sample_image
+from srlib.data import load_images
 from srlib.models import load_pretrained
+from srlib.perception import niqe, sliced_wasserstein
+from srlib.resample import imresize
 
 
 @pytest.fixture
@@ -20,7 +25,14 @@ def shipped(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(ship, "WEIGHTS", tmp_path / "weights")
     crop = sample_image("astronaut")[:96, :96]
-    monkeypatch.setattr(ship, "load_images", lambda name, scale: {name: crop})
+    (tmp_path / "pictures").mkdir()
+    for number in (1, 2):
+        Image.fromarray(np.roll(crop, 9 * number, 1)).save(tmp_path / f"pictures/{number}.png")
+
+    def load(name, scale=None):
+        return load_images(name) if name == "pictures" else {name: crop}
+
+    monkeypatch.setattr(ship, "load_images", load)
     return tmp_path / "weights"
 
 
@@ -83,3 +95,27 @@ def test_a_chain_with_a_gap_is_refused_and_nothing_written(shipped, tmp_path):
     with pytest.raises(SystemExit, match="second does not say what made first/model.safetensors"):
         ship.main(tmp_path / "second", "mine")
     assert not shipped.exists()
+
+
+def test_a_card_of_an_adversarial_training_says_what_it_won_and_what_it_invents(shipped, tmp_path):
+    train("first", "--data", "pictures", "--holdout", "2")
+    more = ["--data", "pictures", "--holdout", "2", "--loss", "adversarial"]
+    train("second", "--start-from", "first/model.safetensors", *more, "--pixel-weight", "2")
+    ship.main(tmp_path / "second", "pleasing")
+    record = json.loads((shipped / "pleasing/record.json").read_text())
+    weights = {"pixel_weight": 2.0, "feature_weight": 1.0, "adversarial_weight": 0.1}
+    assert record["loss_weights"] == weights
+    assert "held_out" not in record and len(record["naturalness"]) == 9
+    card = (shipped / "pleasing/README.md").read_text()
+    before, this, plain = (
+        record["naturalness"][f"Set5, {way}"]
+        for way in ("the one before", "this network", "bicubic")
+    )
+    assert before != this != plain
+    assert this["psnr_db"] == pytest.approx(record["set5_db"], abs=1e-3)
+    crop = sample_image("astronaut")[:96, :96]
+    bicubic = imresize(imresize(crop, 0.25), 4)
+    assert plain["patch_distance"] == pytest.approx(sliced_wasserstein(bicubic, crop).mean())
+    assert plain["niqe"] == pytest.approx(niqe(bicubic))
+    assert "invents detail" in card and "is not invented" not in card
+    assert f"| Set5 | bicubic | {plain['psnr_db']:.2f} |" in card

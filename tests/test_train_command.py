@@ -436,6 +436,8 @@ def test_start_from_names_what_does_not_fit(tiny, tmp_path):
         ("--teacher srresnet_x4", "--teacher: srresnet_x4 enlarges by 4, not by 2"),
         ("--teacher srresnet_x2 --teacher-share 2", "--teacher-share must be in 0..1, got 2"),
         ("--start-from nothing", "name must be one of .* or a file, got 'nothing'"),
+        ("--feature-weight 2", "--feature-weight is for --loss adversarial, got --loss l1"),
+        ("--loss adversarial --pixel-weight -1", "pixel_weight must be at least 0 .* got -1"),
         ("--data nowhere", "source must be a folder, 'bundled' or one of .* got 'nowhere'"),
         ("--data Set5", "--data: Set5 is a benchmark, to score with, not to train on"),
         ("--data Urban100/x4", "--data: Urban100/x4 is a benchmark"),

@@ -5,13 +5,15 @@ python tools/ship_weights.py RUN NAME
 RUN is the --out of python -m srlib train, NAME like srresnet_x4. Writes data/weights/NAME/:
 model.safetensors (float16; this file is scored), log.csv, record.json, README.md. If RUN started
 from other weights, the record says how those were made, and log.csv has the trainings of one
-network one after the other. The benchmarks are scored here, once, and decide nothing.
+network one after the other. The benchmarks are scored here, once, and decide nothing. An
+adversarial training gets patch distance and NIQE too, beside the network that it started from.
 """
 
 import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -19,9 +21,10 @@ from safetensors.torch import load_file, save_file
 from srlib._atomic import atomic_write
 from srlib.data import load_images, make_pairs
 from srlib.degradation import jpeg
-from srlib.evaluation import evaluate
+from srlib.evaluation import evaluate, upscale
 from srlib.measuring import measure
 from srlib.models import load_pretrained
+from srlib.perception import niqe, sliced_wasserstein
 from srlib.resample import imresize
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "weights"
@@ -31,6 +34,39 @@ QUALITIES = (95, 80, 60)
 def score(upscaler, pairs, scale):
     """Return PSNR in dB and SSIM, the means over the images."""
     return evaluate(upscaler, pairs, scale).loc["mean"].tolist()
+
+
+def naturalness(upscaler, pairs, scale):
+    """Return PSNR, patch distance and NIQE, the means over the images."""
+    made = [upscaler(pair.lr) for pair in pairs]
+    distances = [
+        sliced_wasserstein(sr, pair.hr).mean() for sr, pair in zip(made, pairs, strict=True)
+    ]
+    exact = dict(zip((pair.lr.tobytes() for pair in pairs), made, strict=True))
+    decibels, _ = score(lambda lr: exact[lr.tobytes()], pairs, scale)
+    return [decibels, float(np.mean(distances)), float(np.mean([niqe(sr) for sr in made]))]
+
+
+def compare_naturalness(model, before, run, scale):
+    """Return a row of scores for each set of photographs and each way to enlarge them."""
+    images = {
+        f"{source}/{name}": image
+        for source in run["data"]
+        for name, image in load_images(source).items()
+    }
+    sets = {"held-out photographs": make_pairs({n: images[n] for n in run["held_out"]}, scale)}
+    for benchmark in ("Set5", "Set14"):
+        sets[benchmark] = make_pairs(load_images(benchmark, scale), scale)
+    ways = {
+        "this network": lambda lr: upscale(model, lr),
+        "the one before": lambda lr: upscale(before, lr),
+        "bicubic": lambda lr: imresize(lr, scale),
+    }
+    return [
+        [name, way, *naturalness(enlarge, pairs, scale)]
+        for name, pairs in sets.items()
+        for way, enlarge in ways.items()
+    ]
 
 
 def origin(folder):
@@ -78,10 +114,18 @@ def main(run_folder: Path, name: str):
         clean = rows[-1 - len(QUALITIES)]
         record[f"{benchmark.lower()}_db"] = round(clean[1], 3)
         record[f"{benchmark.lower()}_ssim"] = round(clean[2], 4)
+    natural = []
+    if record["loss"] == "adversarial":
+        run = json.loads((run_folder / "run.json").read_text())
+        natural = compare_naturalness(model, load_pretrained(run["start_from"]), run, scale)
+        record["naturalness"] = {
+            f"{name}, {way}": {"psnr_db": db, "patch_distance": distance, "niqe": value}
+            for name, way, db, distance, value in natural
+        }
     texts = {
         "log.csv": log.to_csv(float_format="%.7g", na_rep="nan"),
         "record.json": json.dumps(record, indent=2) + "\n",
-        "README.md": card(name, record, rows, log),
+        "README.md": card(name, record, rows, log, natural),
     }
     for file_name, text in texts.items():
         with atomic_write(folder / file_name) as partial:
@@ -111,7 +155,37 @@ def commands(record):
     return f"{commands(start)}\n# {reached}; {then}\n{record['command']}"
 
 
-def card(name, record, rows, log):
+_FAITHFUL = """Detail that is not in the photograph is not invented:
+L1 training gives the mean of what might have been there."""
+_PLEASING = """**It invents detail**: grass, fur,
+strokes of letters, edges in tissue, as sharp as what is really there. It is for pictures that
+please. It is not for evidence, diagnosis, reading or measuring; there, use the network that it
+started from."""
+
+
+def natural_text(record, natural):
+    """Return what the card of an adversarial training says about naturalness, Markdown."""
+    if not natural:
+        return ""
+    lines = "\n".join(
+        f"| {name} | {way} | {db:.2f} | {distance:.3f} | {value:.2f} |"
+        for name, way, db, distance, value in natural
+    )
+    weights = ", ".join(f"{name}={value:g}" for name, value in record["loss_weights"].items())
+    return f"""
+PSNR in dB as above; patch distance: the mean of `srlib.perception.sliced_wasserstein` over three
+levels, in grey levels; NIQE with the course's model. Less is better for both. "The one before" is
+{record["start_from"]}.
+
+| photographs | enlarged by | PSNR | patch distance | NIQE |
+|---|---|---|---|---|
+{lines}
+
+The loss is `srlib.training.adversarial.AdversarialLoss` with {weights}.
+"""
+
+
+def card(name, record, rows, log, natural=()):
     """Return the model card, Markdown."""
     network = ", ".join(f"{key}={value!r}" for key, value in record["network"].items())
     scores = "\n".join(
@@ -139,13 +213,12 @@ as RGB (`python -m srlib evaluate --method {name} --scale {record["scale"]}`).
 | benchmark | this network | bicubic |
 |---|---|---|
 {scores}
-
+{natural_text(record, natural)}
 ## What it is for, and not for
 
 It was trained on LR images that MATLAB's bicubic shrinking made, and on nothing else. What JPEG
 leaves it takes for detail and sharpens: the rows with JPEG show how its lead over bicubic goes.
-Blur, noise and motion are not removed. Detail that is not in the photograph is not invented:
-L1 training gives the mean of what might have been there.
+Blur, noise and motion are not removed. {_PLEASING if natural else _FAITHFUL}
 
 ## How it was made
 

@@ -54,7 +54,9 @@ def train(
     sampler : PatchSampler
     config : TrainConfig
     loss : callable
-        Takes prediction and target, both float32 (N, 3, H, W) in 0..1; returns a scalar.
+        Takes prediction and target, both float32 (N, 3, H, W) in 0..1; returns a scalar. One that
+        is an nn.Module, such as `srlib.training.adversarial.AdversarialLoss`, is moved to the
+        device, and its state is part of each checkpoint.
     folder : path, optional
         For checkpoints, ``log.csv`` and ``config.json``. The training in it goes on only with the
         same settings, pictures, seed of the sampler, options of the network and loss, which is
@@ -111,6 +113,8 @@ def train(
     parts = {"model": model, "optimizer": optimizer, "sampler": sampler, "meter": meter}
     parts |= {"scaler": scaler} if scaler.is_enabled() else {}
     parts |= {"ema": ema} if ema else {}
+    if isinstance(loss, nn.Module):  # it may learn, too
+        parts["loss"] = loss.to(device)
     state = TrainingState(accelerator, parts, may_overflow=scaler.is_enabled())
     description = describe(model, sampler, config, loss, processes) if folder is not None else {}
     log = RunLog(folder if rank == 0 else None, description, tensorboard=config.tensorboard)
@@ -261,6 +265,8 @@ def _warm_up(network, model, sampler, loss, precision):
     # The last also where the compiler fails.
     with contextlib.ExitStack() as at_end:
         at_end.callback(model.load_state_dict, before)
+        if isinstance(loss, nn.Module):
+            at_end.callback(loss.load_state_dict, copy.deepcopy(loss.state_dict()))
         at_end.enter_context(
             torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
         )

@@ -47,6 +47,7 @@ def forecast(
     In one process only. MemoryError if a batch is too large for the memory.
     """
     trial, device, ends = copy.deepcopy(model), sampler.device, []
+    loss = copy.deepcopy(loss)  # it may learn, too
 
     class Enough(Exception):
         pass

@@ -1,4 +1,4 @@
-"""Widgets for notebooks: a picture that follows sliders, a photo picker, a live plot of a training.
+"""Widgets for notebooks: pictures that follow sliders, a photo picker, live plots, a blind vote.
 
 `Explorer` takes a plain function from values to a picture, which can be tested without a browser
 (`Explorer.sweep`).
@@ -18,8 +18,9 @@ from srlib.figures.raster import encode_for_screen, rasterize
 from srlib.image import check_image
 from srlib.widgets.live import LivePlot
 from srlib.widgets.photo_picker import PhotoPicker
+from srlib.widgets.vote import BlindVote, verdict
 
-__all__ = ["Explorer", "LivePlot", "PhotoPicker"]
+__all__ = ["BlindVote", "Explorer", "LivePlot", "PhotoPicker", "verdict"]
 
 _FIRST_PICTURE_LIMIT = 110_000  # bytes; 147 kB in the notebook file
 _MIN_WIDTH = 420  # pixels, for a slider with its description and readout
