@@ -6,7 +6,6 @@
 GIVEN := PYTHON TORCH NB BENCH LAB_OPTIONS REPO REF SUBMITTED MARKS
 $(foreach name,$(GIVEN),$(if $(filter command environment,$(firstword $(origin $(name)))),\
 	$(eval override $(name) := $$(value $(name)))))
-export $(GIVEN)
 
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -32,6 +31,7 @@ CHROMIUM := $(shell for p in chromium chromium-browser google-chrome google-chro
 	command -v $$p || true; done)
 NBVAL  := $(if $(CHROMIUM),,--nbval-lax)
 MARKS  ?= not (notebooks or browser or network or processes or slow)
+export $(GIVEN)  # after the defaults: an exported name counts as defined
 
 .PHONY: help lab test test-fast lint notebooks experiments bench publish update assignment grade site clean
 

@@ -518,6 +518,16 @@ def test_make_passes_names_as_they_are(tmp_path, value, given):
         assert f"{ahead}{value}" in done.stdout.splitlines(), done.stderr
 
 
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_make_takes_its_defaults_where_nothing_is_given(tmp_path):
+    shutil.copy(REPOSITORY / "Makefile", tmp_path)
+    words = ["make", "-s", "--eval", 'show: ; @echo "$$PYTHON, $$REF, $$MARKS, $$NB"', "show"]
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+    (tmp_path / "python3").symlink_to(sys.executable)
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert re.fullmatch(r"python3, main, not \(notebooks .*\), \n", done.stdout), done.stderr
+
+
 # The teacher's page ----------------------------------------------------------------------------
 
 
