@@ -7,6 +7,8 @@ import pytest
 import torch
 from pretended_gpu.steps import run, waits_between_rows
 
+from srlib.degradation import DegradedSampler, RandomDegradation
+from srlib.training.adversarial import AdversarialLoss
 from srlib.training.config import precision_type
 
 EVERY_WAY = list(itertools.product(("adam", "sgd", "muon"), ("no", "bf16", "fp16", "auto")))
@@ -21,6 +23,19 @@ def test_the_sampler_draws_what_it_draws_on_the_cpu(make_sampler, gpu):
             assert batch.is_cuda and torch.equal(batch.cpu(), expected)
 
 
+def test_patches_are_degraded_as_on_the_cpu(pairs):
+    def make(device):
+        options = {"lr_patch_size": 8, "batch_size": 3, "seed": 3, "device": device}
+        return DegradedSampler(pairs, 4, RandomDegradation(), **options)
+
+    here, there = make("cuda"), make("cpu")
+    for _ in range(3):
+        for batch, expected in zip(here.sample(), there.sample(), strict=True):
+            assert batch.is_cuda
+            torch.testing.assert_close(batch.cpu(), expected, rtol=0, atol=0.01)
+    run(here, steps=2)
+
+
 def test_auto_precision_is_what_the_gpu_has():
     has_bfloat16 = torch.cuda.get_device_capability() >= (8, 0)
     expected = torch.bfloat16 if has_bfloat16 else torch.float16
@@ -32,6 +47,11 @@ def test_a_step_waits_for_nothing(make_sampler, gpu, optimizer, precision):
     config = {"optimizer": optimizer, "mixed_precision": precision, "ema_decay": 0.9}
     waits = waits_between_rows(gpu, make_sampler(), channels_last=True, **config)
     assert not waits
+    assert not gpu.trained_on_cpu
+
+
+def test_a_step_against_a_discriminator_waits_for_nothing(make_sampler, gpu):
+    assert not waits_between_rows(gpu, make_sampler(), loss=AdversarialLoss(channels=4))
     assert not gpu.trained_on_cpu
 
 
