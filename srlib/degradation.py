@@ -161,7 +161,7 @@ class DegradedSampler:
 
     The HR patches are those of `srlib.data.PatchSampler`, which see for the arguments. They are
     degraded in a camera's order, with a border that is cut off, so that the edge of a patch is not
-    felt and the blocks of JPEG lie anywhere. JPEG runs on the CPU: on a GPU each batch waits for it.
+    felt and the blocks of JPEG lie anywhere. JPEG runs on the CPU, so on a GPU each batch waits.
 
     Parameters
     ----------
