@@ -557,6 +557,23 @@ def test_what_is_saved_names_no_folder_of_the_computer_that_ran_it(script):
     assert not found, f"run it again with SRLIB_DATA unset: {found[:3]}"
 
 
+@pytest.mark.parametrize(
+    ("printed", "kept"),
+    [
+        (" 50%|#####     | 1/2 [00:01<00:01,  1.00it/s]", " 50%|#####     | 1/2"),
+        ("halo: 3step [1:02:03, 2.5step/s, 31.2 dB]", "halo: 3step"),
+        ("halo:   0%|          | 0/21 [00:00<?, ?picture/s]", "halo:   0%|          | 0/21"),
+        ("tensor([[ 8,  9],\n        [10, 11]])", "tensor([[ 8,  9],\n        [10, 11]])"),
+        ("[95, 80] at 0x7f12ab34cd", "[95, 80] at 0x0"),
+    ],
+)
+def test_times_and_addresses_leave_the_outputs_and_nothing_else(printed, kept):
+    output = nbformat.v4.new_output("stream", name="stdout", text=printed)
+    cell = nbformat.v4.new_code_cell(outputs=[output])
+    notebook = tool.normalise(nbformat.v4.new_notebook(cells=[cell]))
+    assert notebook.cells[0].outputs[0].text == kept
+
+
 @each_script
 def test_the_course_form(script):
     notebook = learner(script)

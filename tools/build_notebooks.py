@@ -278,7 +278,8 @@ def execute(learner: NotebookNode, folder: Path) -> NotebookNode:
 def normalise(notebook: NotebookNode) -> NotebookNode:
     """Renumber widget models, merge streams, and drop times, rates and addresses from outputs."""
     ids = {model: f"{n:032x}" for n, model in enumerate(widget_states(notebook))}
-    timing = r"\s?\[[\d:?]+(?:(?:<|&lt;)[\d:?]+)?,\s[^\]\n]*\]"  # what tqdm writes after its count
+    # What tqdm writes after its count: [00:12<00:30, 2.31it/s].
+    timing = r"\s?\[[\d:]*:\d\d(?:(?:<|&lt;)(?:[\d:]*:\d\d|\?))?,\s[^\]\n]*\]"
 
     def scrub(node):
         if isinstance(node, dict):
