@@ -90,6 +90,8 @@ class PretendedGpu(TorchDispatchMode):
         # Backward in this thread, too: in another one no line of the project is to be seen.
         torch.autograd.set_multithreading_enabled(False)
         torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device="cuda") is seen
+        for kind in ("flash", "mem_efficient", "cudnn"):  # attention whose kernels only GPUs have
+            getattr(torch.backends.cuda, f"enable_{kind}_sdp")(False)
         torch._tensor_str._str = as_text  # torch switches modes off to print
         register_optimizer_step_pre_hook(self._note_training)
 
