@@ -23,7 +23,9 @@ def test_the_sampler_draws_what_it_draws_on_the_cpu(make_sampler, gpu):
             assert batch.is_cuda and torch.equal(batch.cpu(), expected)
 
 
-def test_patches_are_degraded_as_on_the_cpu(pairs):
+def test_patches_are_degraded_as_on_the_cpu(pairs, monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+
     def make(device):
         options = {"lr_patch_size": 8, "batch_size": 3, "seed": 3, "device": device}
         return DegradedSampler(pairs, 4, RandomDegradation(), **options)
