@@ -71,10 +71,8 @@ def add_parser(commands) -> None:
     _option(add, "holdout", int, text, optional=True)
     _option(add, "shrink", float, "add copies of the photographs shrunk so", [], nargs="*")
     _option(add, "permute_colours", bool, "put red, green, blue in a random order", False)
-    text = (
-        "blur, add noise to and compress the LR images at random; NAME is blur (sigma in HR pixels"
-    )
-    text += "), noise (sigma in grey levels), quality (of JPEG); what is not named is as in "
+    text = "degrade the LR images at random; NAME is blur (sigma in HR pixels), noise (sigma in "
+    text += "grey levels) or quality (of JPEG); the others are as in "
     text += "srlib.degradation.RandomDegradation"
     add("--degrade", nargs="*", type=_read_range, metavar="NAME=LOW-HIGH", help=text)
     _option(add, "lr_patch_size", int, "side of a patch, in LR pixels")
@@ -137,8 +135,7 @@ def _train(options) -> None:
     suited |= {k: values[k] for k in ("batch_size",) if values[k] != recipe[k]}
     degradation = None if options.degrade is None else RandomDegradation(**dict(options.degrade))
     window = values["lr_patch_size"]
-    if degradation:
-        window = DegradedSampler.window(window)
+    window = DegradedSampler.window(window) if degradation else window
     training, held_out = photographs(values | {"lr_patch_size": window}, options.scale)
     if degradation:
         held_out = degrade_pairs(held_out, options.scale, degradation)

@@ -79,7 +79,7 @@ def degrade(
             raise ValueError(f"{name} must be at least 0, got {value!r}")
     image = hr  # uint8, and float32 (1, 3, H, W) in 0..1 between two terms that do not round
     for term in order:
-        shrunk = "shrink" in order[: order.index(term)]
+        shrunk = order.index(term) > order.index("shrink")
         if term == "shrink":
             image = imresize(image, 1 / scale, kernel=kernel)
         elif term == "blur" and blur:
