@@ -170,6 +170,13 @@ def _parser():
             "wrote (default: the network srresnet_xSCALE)",
         )
         command.add_argument(
+            "--strength",
+            type=float,
+            default=1,
+            help="of a network that was trained on from another one, such as srresnet_real_x4: "
+            "from 0, that other one, to 1 (default: 1)",
+        )
+        command.add_argument(
             "--ensemble",
             action="store_true",
             help="self-ensemble: the mean over the image turned and mirrored in 8 ways, 8 times "
@@ -212,8 +219,9 @@ def _method(options):
     scale = 4 if options.scale is None else options.scale
     name = options.method or f"srresnet_x{scale:g}"
     if name in KERNELS:
-        if options.ensemble:
-            raise ValueError(f"--ensemble is for networks, got --method {name}")
+        for option, given in (("ensemble", options.ensemble), ("strength", options.strength != 1)):
+            if given:
+                raise ValueError(f"--{option} is for networks, got --method {name}")
         return name, lambda pixels, _: imresize_bands(pixels, scale, kernel=name), scale
     if not name.endswith(".safetensors"):
         scales = pretrained()["scale"]
@@ -228,7 +236,7 @@ def _method(options):
                 f"{', '.join(f'{network} (by {own})' for network, own in scales.items())}; "
                 f"for any --scale there is --method {', '.join(KERNELS)}"
             )
-    network = load_pretrained(name)
+    network = load_pretrained(name, options.strength)
     if options.scale not in (None, network.scale):
         raise ValueError(f"{name} enlarges by {network.scale}, got --scale {scale:g}")
     network.to("cuda" if torch.cuda.is_available() else "cpu")
@@ -256,15 +264,19 @@ def _upscale(options) -> int:
     if not is_folder and out.exists() and not options.force:
         raise ValueError(f"{out} exists; choose another name or add --force")
     name, enlarge, scale = _method(options)
-    print(f"{options.photo}: enlarging by {scale:g} ({name})")
+    at_strength = f", strength {options.strength:g}" if options.strength != 1 else ""
+    print(f"{options.photo}: enlarging by {scale:g} ({name}{at_strength})")
+    blind = f"srresnet_real_x{scale:g}"
+    advised = blind if blind in pretrained().index and name != blind else None
     if not is_folder:
-        upscale_photo(options.photo, out, enlarge, scale)
+        upscale_photo(options.photo, out, enlarge, scale, advised)
         return 0
     failed = upscale_folder(
         options.photo,
         options.out,
         enlarge,
         scale,
+        advised,
         suffix=options.format and f".{options.format}",
         recursive=options.recursive,
         force=options.force,
@@ -293,7 +305,8 @@ def _evaluate(options) -> int:
                 unread[image] = error
 
     table = evaluate(lambda lr: np.concatenate(list(enlarge(lr, False))), pairs(), scale)
-    title = f"{name} with self-ensemble" if options.ensemble else name
+    title = name if options.strength == 1 else f"{name} at strength {options.strength:g}"
+    title += " with self-ensemble" if options.ensemble else ""
     print(f"{title}, x{scale} on {options.data}, grey images {options.grey}")
     print(table.to_string(formatters=_FORMATS))
     if options.csv:

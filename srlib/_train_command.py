@@ -36,7 +36,7 @@ from srlib.training.state import join_processes
 __all__ = ["add_parser", "read_record"]
 
 _LIMIT_MINUTES = 120.0  # of a length that the profile chose
-_WEIGHTS = ("pixel_weight", "feature_weight", "adversarial_weight")
+_WEIGHTS = ("pixel_weight", "coarse_weight", "feature_weight", "adversarial_weight")
 
 _DESCRIPTION = """
 Train a network on photographs; call it again with the same OUT to go on. OUT gets checkpoints,

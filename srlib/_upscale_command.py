@@ -19,13 +19,29 @@ __all__ = ["ending_of_result", "upscale_folder", "upscale_photo"]
 # Takes pixels, and True or a bar as `srlib.evaluation.upscale_bands` does; yields bands of rows.
 Enlarge = Callable[[np.ndarray, bool | tqdm], Iterator[np.ndarray]]
 
+# At this quality and below, `upscale` speaks of it.
+HARD_JPEG = 85
+
 
 def upscale_photo(
-    source: Path, target: Path, enlarge: Enlarge, scale: float, progress: bool | tqdm = True
+    source: Path,
+    target: Path,
+    enlarge: Enlarge,
+    scale: float,
+    advised: str | None = None,
+    progress: bool | tqdm = True,
 ) -> None:
-    """Enlarge one photograph. ValueError or OSError if it cannot be read, held or written."""
+    """Enlarge one photograph. ValueError or OSError if it cannot be read, held or written.
+
+    `advised` is a method for photographs that were compressed hard, named where one was.
+    """
     photo = read_photo(source)
     height, width = photo.pixels.shape[:2]
+    if advised and photo.jpeg_quality and photo.jpeg_quality <= HARD_JPEG:
+        photo.notes.append(
+            f"a JPEG of quality {photo.jpeg_quality} or so, whose blocks will be enlarged with it; "
+            f"--method {advised} takes them away"
+        )
     size = {"height": resized(height, scale), "width": resized(width, scale)}
     for note in photo.notes + check_output(target, like=photo, **size):
         tqdm.write(f"note: {source}: {note}", file=sys.stderr)
@@ -50,6 +66,7 @@ def upscale_folder(
     out: Path,
     enlarge: Enlarge,
     scale: float,
+    advised: str | None = None,
     *,
     suffix: str | None = None,
     recursive: bool = False,
@@ -63,6 +80,8 @@ def upscale_folder(
 
     Parameters
     ----------
+    advised : str, optional
+        As in `upscale_photo`.
     folder, out : path
         Results stand in `out` as the photographs in `folder`, under the same names.
     suffix : str, optional
@@ -88,7 +107,7 @@ def upscale_folder(
         for done, (source, target) in enumerate(waiting.items(), 1):
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                upscale_photo(source, target, enlarge, scale, bar)
+                upscale_photo(source, target, enlarge, scale, advised, bar)
             except Exception as error:
                 if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise

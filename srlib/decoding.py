@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import functools
 import importlib
 import io
 import os
@@ -22,6 +23,7 @@ __all__ = [
     "MAX_PIXELS",
     "decode",
     "eight_bits",
+    "jpeg_quality",
     "on_white",
     "open_picture",
     "srgb_transform",
@@ -75,6 +77,36 @@ def open_picture(
         if not isinstance(error, (OSError, SyntaxError, ValueError)):
             reason = f"{type(error).__name__} {reason}".rstrip()
         raise ValueError(f"{name}: damaged or cut off ({reason})") from error
+
+
+def jpeg_quality(picture: Image.Image) -> int | None:
+    """Estimate how hard a picture was compressed when its file was saved, from 1 to 100.
+
+    It is the quality whose table for luma, as libjpeg makes it, is nearest to the file's, by the
+    sum of absolute differences. None for a file that is no JPEG. An earlier JPEG leaves no trace in
+    the tables.
+
+    References
+    ----------
+    ITU-T T.81, 1992, Annex K: the tables that qualities scale.
+    """
+    tables = getattr(picture, "quantization", None)
+    if not tables or 0 not in tables:
+        return None
+    distances = np.abs(_luma_tables() - np.array(tables[0])).sum(axis=1)
+    return int(distances.argmin()) + 1
+
+
+@functools.cache
+def _luma_tables():
+    """Return the table of each quality from 1 to 100: integers (100, 64)."""
+    file = io.BytesIO()
+    Image.new("L", (8, 8)).save(file, "JPEG", quality=50)  # there it is the standard's own
+    with Image.open(file) as picture:
+        base = np.array(picture.quantization[0])
+    quality = np.arange(1, 101)[:, None]
+    percent = np.where(quality < 50, 5000 // quality, 200 - 2 * quality)
+    return ((base * percent + 50) // 100).clip(1, 255)
 
 
 def _open_file(source) -> tuple[str, BinaryIO]:

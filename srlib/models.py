@@ -1,6 +1,7 @@
 """The networks of the course: RGB in 0..1, (N, 3, H, W) -> (N, 3, sH, sW), for s = 2, 3 or 4."""
 
 import copy
+import hashlib
 import inspect
 import json
 import math
@@ -437,23 +438,52 @@ def weights_file(name: str | os.PathLike) -> Path:
     return assets.data_file(f"weights/{name}/model.safetensors")
 
 
-def load_pretrained(name: str | os.PathLike) -> nn.Module:
+def load_pretrained(name: str | os.PathLike, strength: float = 1) -> nn.Module:
     """Load a trained network: in evaluation mode, float32, on the CPU.
 
-    `name` is one of `pretrained`, such as "srresnet_x4", or a file that `save_network` wrote. The
-    networks of the course were trained on bicubic LR images, and take the traces of a JPEG file
-    for detail.
+    Parameters
+    ----------
+    name : str or path
+        One of `pretrained`, such as "srresnet_x4", or a file that `save_network` wrote. Those
+        called real were trained on damaged LR images, all others on bicubic ones: they take the
+        traces of a JPEG file for detail.
+    strength : float
+        In 0..1, for a network that was trained on from another one: how far to go from that one, at
+        0, to this one, at 1; between them see `blend`.
 
-    A file may come from anyone: one that holds no network of this course, whole and finite, is a
-    ValueError that says what is wrong, before anything larger than the file is made.
+    Raises
+    ------
+    ValueError
+        If `strength` is less than 1 and the network did not start from another one that is here, or
+        for a file that holds no network of this course, whole and finite: a file may come from
+        anyone. It says what is wrong, before anything larger than the file is made.
     """
     path = weights_file(name)
     check_file(path, _MAX_BYTES)
+    if not 0 <= strength <= 1:
+        raise ValueError(f"strength must be in 0..1, got {strength!r}")
     try:
-        return _read_network(path).eval()
+        network = _read_network(path).eval()
     except (SafetensorError, ValueError) as error:
         reason = textwrap.shorten(str(error), 300, placeholder=" ...")
         raise ValueError(f"{path} holds no network of this course: {reason}") from error
+    return network if strength == 1 else blend(_start_of(name, path), network, strength)
+
+
+def _start_of(name, path):
+    """Load the network that another one was trained on from, by the record beside its file."""
+    records = [path.with_name("record.json"), path.with_name("run.json")]
+    record = next((json.loads(r.read_text()) for r in records if r.is_file()), {})
+    if not record.get("start_from"):
+        raise ValueError(f"{name} was not trained on from another network: it has no strength")
+    start = weights_file(record["start_from"])
+    with open(start, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != record["start_from_sha256"]:
+        raise ValueError(
+            f"{name} has no strength here: {start} is not the file that it was trained on from"
+        )
+    return load_pretrained(start)
 
 
 def _read_network(path):

@@ -51,23 +51,24 @@ def test_both_losses_are_binary_cross_entropy():
     assert torch.allclose(generator_loss(fake), bce(fake, yes))
 
 
-def test_the_discriminator_sees_patches_of_28_pixels_and_every_pixel():
+def test_the_discriminator_sees_patches_of_44_pixels_and_every_pixel():
     torch.manual_seed(0)
     network = PatchDiscriminator(4).eval()
-    image = torch.rand(1, 3, 64, 64, requires_grad=True)
+    image = torch.rand(1, 3, 96, 96, requires_grad=True)
     logits = network(image)
-    assert logits.shape == (1, 1, 16, 16)
-    (gradient,) = torch.autograd.grad(logits[0, 0, 8, 8], image)
+    assert logits.shape == (1, 1, 24, 24)
+    (gradient,) = torch.autograd.grad(logits[0, 0, 12, 12], image)
     rows = gradient.abs().sum(dim=(0, 1, 3)).nonzero().flatten()
-    assert len(rows) == rows[-1] - rows[0] + 1 == 28
+    assert len(rows) == rows[-1] - rows[0] + 1 == 44
 
 
-def test_no_layer_amplifies():
+def test_no_layer_amplifies_but_the_last():
     torch.manual_seed(0)
     network = PatchDiscriminator(4)
     for _ in range(50):  # each call in training mode estimates the largest singular value better
         network(torch.rand(1, 3, 16, 16))
-    for layer in (*network.layers, network.last):
+    assert not hasattr(network.last, "parametrizations")
+    for layer in network.layers:
         largest = torch.linalg.svdvals(layer.weight.detach().flatten(1))[0]
         assert largest.item() == pytest.approx(1, rel=0.02)
 
@@ -79,7 +80,13 @@ def test_other_shapes_are_refused(shape):
 
 
 def test_a_call_is_both_turns_written_down_by_hand():
-    loss = AdversarialLoss(pixel_weight=2, feature_weight=3, adversarial_weight=0.5, **SMALL)
+    weights = {
+        "pixel_weight": 2,
+        "coarse_weight": 4,
+        "feature_weight": 3,
+        "adversarial_weight": 0.5,
+    }
+    loss = AdversarialLoss(**weights, **SMALL)
     twin = copy.deepcopy(loss.discriminator)
     optimizer = torch.optim.Adam(twin.parameters(), lr=1e-3, betas=(0.5, 0.99))
     for seed in range(3):
@@ -96,9 +103,11 @@ def test_a_call_is_both_turns_written_down_by_hand():
         assert torch.equal(torch.stack(loss.logits), torch.stack([real.mean(), fake.mean()]))
         found, twin_parameters = twin.features(other), list(twin.parameters())
         expected = 2 * (other - hr).abs().mean() + 0.5 * F.softplus(-twin.last(found[-1])).mean()
+        means = (other - hr).unfold(2, 4, 4).unfold(3, 4, 4).mean(dim=(-1, -2))
+        expected = expected + 4 * means.abs().mean()
         due = twin.features(hr)
         distances = [(a - b.detach()).abs().mean() for a, b in zip(found, due, strict=True)]
-        expected = expected + 3 * sum(distances) / 3
+        expected = expected + 3 * sum(distances) / 5
         expected.backward(inputs=[other])
         # Spectral norm refines its estimate in each call, and here more calls were made.
         assert value.item() == pytest.approx(expected.item(), rel=1e-2)
@@ -117,7 +126,7 @@ def test_the_generator_s_turn_leaves_the_discriminator_alone():
 
 
 def test_without_the_opponent_it_is_the_pixel_loss():
-    loss = AdversarialLoss(feature_weight=0, adversarial_weight=0, **SMALL)
+    loss = AdversarialLoss(coarse_weight=0, feature_weight=0, adversarial_weight=0, **SMALL)
     sr, hr = torch.rand(2, 1, 3, 16, 16)
     assert torch.equal(loss(sr, hr), F.l1_loss(sr, hr))
 
@@ -258,3 +267,24 @@ def test_it_can_be_trained_with():
     train(model, sampler, quiet(steps=2), loss=features)
     moved = [not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True)]
     assert any(moved)
+
+
+def test_layers_of_a_loss_compute_in_bfloat16_where_the_network_s_do():
+    seen = {}
+
+    class Watched(AdversarialLoss):
+        def forward(self, sr, hr):
+            seen[mode] = sr.dtype, self.discriminator.features(hr)[-1].dtype
+            value = super().forward(sr, hr)
+            assert value.dtype == torch.float32 and all(
+                x.dtype == torch.float32 for x in self.logits
+            )
+            return value
+
+    for mode in ("no", "bf16"):
+        model, sampler = make()
+        train(model, sampler, quiet(steps=1, mixed_precision=mode), loss=Watched(**SMALL))
+    assert seen == {
+        "no": (torch.float32, torch.float32),
+        "bf16": (torch.float32, torch.bfloat16),
+    }

@@ -1,8 +1,11 @@
 import errno
+import hashlib
+import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -15,7 +18,7 @@ from tqdm.auto import tqdm
 from srlib.__main__ import main
 from srlib.evaluation import published_results, upscale
 from srlib.image import read_image, write_image
-from srlib.models import create_model, load_pretrained, pretrained
+from srlib.models import blend, create_model, load_pretrained, pretrained, save_network
 from srlib.photo import Photo, read_photo, write_photo
 from srlib.resample import imresize
 
@@ -37,7 +40,7 @@ def networks(monkeypatch):
         nn.init.normal_(network.eval().tail.conv.weight, std=0.1)
     table = pd.DataFrame({"scale": [2, 4]}, index=pd.Index(made, name="name"))
     monkeypatch.setattr("srlib.__main__.pretrained", lambda: table)
-    monkeypatch.setattr("srlib.__main__.load_pretrained", made.__getitem__)
+    monkeypatch.setattr("srlib.__main__.load_pretrained", lambda name, _: made[name])
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     return made
 
@@ -79,6 +82,71 @@ def test_the_scale_of_a_file_is_its_network_s(photo, monkeypatch, capsys):
     arguments = ["upscale", str(photo), str(out), "--method", str(path), "--force"]
     assert main([*arguments, "--scale", "2"]) == 1
     assert "enlarges by 3, got --scale 2" in capsys.readouterr().err
+
+
+@pytest.fixture
+def trained_on(tmp_path):
+    """A network that was trained on from another one, with its record; both files."""
+    paths = []
+    for seed, name in enumerate(("first", "second")):
+        torch.manual_seed(seed)
+        network = create_model("SrResNet", 2, channels=4, num_blocks=1)
+        nn.init.normal_(network.tail.conv.weight, std=0.1)
+        paths.append(tmp_path / name / "model.safetensors")
+        paths[-1].parent.mkdir()
+        save_network(paths[-1], network, "SrResNet", scale=2, channels=4, num_blocks=1)
+    digest = hashlib.sha256(paths[0].read_bytes()).hexdigest()
+    record = {"start_from": str(paths[0]), "start_from_sha256": digest}
+    (tmp_path / "second/run.json").write_text(json.dumps(record))
+    return paths
+
+
+@pytest.mark.parametrize("strength", [0, 0.25, 1])
+def test_upscale_at_a_strength(photo, trained_on, strength, capsys):
+    out, (first, second) = photo.with_name("out.png"), trained_on
+    options = ["--method", str(second), "--strength", str(strength)]
+    assert main(["upscale", str(photo), str(out), *options]) == 0
+    network = blend(load_pretrained(first), load_pretrained(second), strength)
+    np.testing.assert_array_equal(read_image(out), upscale(network, PHOTO))
+    assert (f", strength {strength:g})" in capsys.readouterr().out) == (strength < 1)
+
+
+@pytest.mark.parametrize(
+    ("method", "strength", "message"),
+    [
+        ("second", "1.5", "strength must be in 0..1, got 1.5"),
+        ("second", "nan", "strength must be in 0..1, got nan"),
+        ("first", "0.5", "was not trained on from another network"),
+        ("replaced", "0.5", "is not the file that it was trained on from"),
+        ("bicubic", "0.5", "--strength is for networks, got --method bicubic"),
+    ],
+)
+def test_a_strength_that_there_is_not(photo, trained_on, method, strength, message, capsys):
+    names = dict(zip(("first", "second"), map(str, trained_on), strict=True))
+    if method == "replaced":
+        network = create_model("SrResNet", 2, channels=4, num_blocks=1)
+        save_network(names["first"], network, "SrResNet", scale=2, channels=4, num_blocks=1)
+        method = "second"
+    command = ["upscale", str(photo), str(photo.with_name("out.png"))]
+    command += ["--method", names.get(method, method), "--strength", strength]
+    assert main(command) == 1
+    assert message in capsys.readouterr().err and not photo.with_name("out.png").exists()
+
+
+@pytest.mark.parametrize("quality", [20, 75, 93])
+def test_upscale_advises_where_a_jpeg_was_compressed_hard(tmp_path, networks, quality, capsys):
+    networks["srresnet_real_x4"] = networks["srresnet_x4"]
+    pretrained_here = pd.DataFrame({"scale": [4, 4]}, index=["srresnet_x4", "srresnet_real_x4"])
+    with mock.patch("srlib.__main__.pretrained", lambda: pretrained_here):
+        path = tmp_path / "photo.jpg"
+        Image.fromarray(PHOTO).save(path, quality=quality)
+        said = {}
+        for method in ("srresnet_x4", "srresnet_real_x4", "bicubic"):
+            command = ["upscale", str(path), str(tmp_path / "out.png"), "--force"]
+            assert main([*command, "--method", method]) == 0
+            said[method] = "--method srresnet_real_x4" in capsys.readouterr().err
+    hard = quality < 90
+    assert said == {"srresnet_x4": hard, "srresnet_real_x4": False, "bicubic": hard}
 
 
 def test_upscale_works_in_tiles(networks, tmp_path, capsys):

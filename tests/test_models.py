@@ -787,5 +787,6 @@ def test_a_shipped_network_scores_what_its_record_says(name, shared_data, monkey
 
 def test_the_shipped_networks_are_there_and_the_small_one_is_small():
     table = pretrained()
-    assert {"srresnet_x2", "srresnet_x3", "srresnet_x4", "srresnet_small_x4"} == set(table.index)
+    names = {"srresnet_x2", "srresnet_x3", "srresnet_x4", "srresnet_small_x4", "srresnet_gan_x4"}
+    assert names == set(table.index)
     assert table.loc["srresnet_small_x4", "parameters"] <= 200_000

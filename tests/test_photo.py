@@ -119,6 +119,29 @@ def test_progressive_jpeg_is_read_as_pillow_reads_it(colour):
         np.testing.assert_array_equal(read_photo(data).pixels.squeeze(), np.asarray(expected))
 
 
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 0}])
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_the_quality_of_a_jpeg_is_found_in_its_tables(mode, options):
+    picture = Image.new(mode, (16, 16))
+    for quality in (3, 30, 49, 50, 51, 75, 90, 100):
+        file = io.BytesIO()
+        picture.save(file, "JPEG", quality=quality, **options)
+        assert read_photo(file.getvalue()).jpeg_quality == quality
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(file, "PNG")
+    assert read_photo(file.getvalue()).jpeg_quality is None
+
+
+def test_a_table_of_another_program_has_the_nearest_quality():
+    """Photoshop's and a phone's are not multiples of the standard's."""
+    picture = Image.new("RGB", (16, 16))
+    rows, columns = np.mgrid[:8, :8]
+    table = (6 + 2 * rows + 2 * columns).ravel()  # mean 20; the standard's at 80 has 23
+    file = io.BytesIO()
+    picture.save(file, "JPEG", qtables=[table.tolist()] * 2)
+    assert 75 <= read_photo(file.getvalue()).jpeg_quality <= 88
+
+
 @pytest.mark.parametrize("interlaced", [False, True])
 @pytest.mark.parametrize(
     "colour_type, channels", [(0, [0]), (2, [0, 1, 2]), (4, [0, 3]), (6, [0, 1, 2, 3])]

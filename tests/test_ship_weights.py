@@ -14,6 +14,9 @@ from PIL import Image
 from srlib.__main__ import main
 from srlib.assets import sample_image
 from srlib.data import load_images
+from srlib.degradation import degrade
+from srlib.evaluation import upscale
+from srlib.metrics import score
 from srlib.models import load_pretrained
 from srlib.perception import niqe, sliced_wasserstein
 from srlib.resample import imresize
@@ -103,7 +106,8 @@ def test_a_card_of_an_adversarial_training_says_what_it_won_and_what_it_invents(
     train("second", "--start-from", "first/model.safetensors", *more, "--pixel-weight", "2")
     ship.main(tmp_path / "second", "pleasing")
     record = json.loads((shipped / "pleasing/record.json").read_text())
-    weights = {"pixel_weight": 2.0, "feature_weight": 1.0, "adversarial_weight": 0.1}
+    weights = {"pixel_weight": 2.0, "coarse_weight": 10.0}
+    weights |= {"feature_weight": 1.0, "adversarial_weight": 0.1}
     assert record["loss_weights"] == weights
     assert "held_out" not in record and len(record["naturalness"]) == 9
     card = (shipped / "pleasing/README.md").read_text()
@@ -119,3 +123,27 @@ def test_a_card_of_an_adversarial_training_says_what_it_won_and_what_it_invents(
     assert plain["niqe"] == pytest.approx(niqe(bicubic))
     assert "invents detail" in card and "is not invented" not in card
     assert f"| Set5 | bicubic | {plain['psnr_db']:.2f} |" in card
+
+
+def test_a_card_of_a_training_on_damaged_images_says_what_it_cures_and_costs(shipped, tmp_path):
+    train("first", "--data", "pictures", "--holdout", "2")
+    more = ["--data", "pictures", "--holdout", "2", "--degrade", "noise=5-9", "blur=0-0"]
+    more += ["--lr-patch-size", "8"]
+    train("second", "--start-from", "first/model.safetensors", *more)
+    ship.main(tmp_path / "second", "blind")
+    record = json.loads((shipped / "blind/record.json").read_text())
+    crop = sample_image("astronaut")[:96, :96]
+    lr = degrade(crop, 4, noise=15, seed=0)
+    found = record["damaged"]
+    label = "Set5, noise of 15 grey levels"
+    by_hand = {
+        "this network": upscale(load_pretrained(shipped / "blind/model.safetensors"), lr),
+        "the one before": upscale(load_pretrained(tmp_path / "first/model.safetensors"), lr),
+        "bicubic": imresize(lr, 4),
+    }
+    card = (shipped / "blind/README.md").read_text()
+    for way, image in by_hand.items():
+        decibels, ssim = score(image, crop, 4)
+        assert found[f"{label}, {way}"]["psnr_db"] == pytest.approx(decibels, abs=1e-3)
+        assert f"{decibels:.2f} / {ssim:.4f}" in card
+    assert "noise=(5" in card and "nothing else" not in card and "is not invented" in card

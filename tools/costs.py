@@ -155,6 +155,11 @@ STEPS = {
         "PointUpsampler(channels, num_blocks, chooses=True)",
         "8, 3, 64 * (1 + 4 * children)",
     ),
+    ("16", "duels"): (
+        SHIPPED,
+        "4, 3, 12, 12",
+        "both_turns(network, x)",
+    ),
 }
 # These train a network of another row.
 LIKE = dict.fromkeys(("range test", "trials", "batches of 8", "decay", "losses"), "small network")
@@ -170,6 +175,14 @@ import itertools
 children, proposers = 6, range(4)
 pairs = tuple(zip(*itertools.combinations(range(4), 2)))
 length = torch.linalg.vector_norm
+""",
+    "16": """
+from srlib.models import SrResNet
+
+def both_turns(network, x):
+    discriminator, sr = PatchDiscriminator(16), network(x)
+    seen = sr, sr.detach(), *torch.rand(2, *sr.shape)
+    return sum(discriminator(image).mean() for image in seen)
 """,
 }
 

@@ -5,8 +5,9 @@ python tools/ship_weights.py RUN NAME
 RUN is the --out of python -m srlib train, NAME like srresnet_x4. Writes data/weights/NAME/:
 model.safetensors (float16; this file is scored), log.csv, record.json, README.md. If RUN started
 from other weights, the record says how those were made, and log.csv has the trainings of one
-network one after the other. The benchmarks are scored here, once, and decide nothing. An
-adversarial training gets patch distance and NIQE too, beside the network that it started from.
+network one after the other. The benchmarks are scored here, once, and decide nothing. A training on
+damaged images, or an adversarial one, stands beside the network that it started from: the first on
+damaged benchmarks, the second with patch distance and NIQE too.
 """
 
 import json
@@ -20,7 +21,7 @@ from safetensors.torch import load_file, save_file
 
 from srlib._atomic import atomic_write
 from srlib.data import load_images, make_pairs
-from srlib.degradation import jpeg
+from srlib.degradation import degrade, jpeg
 from srlib.evaluation import evaluate, upscale
 from srlib.measuring import measure
 from srlib.models import load_pretrained
@@ -29,6 +30,13 @@ from srlib.resample import imresize
 
 WEIGHTS = Path(__file__).resolve().parents[1] / "data" / "weights"
 QUALITIES = (95, 80, 60)
+DAMAGES = {  # of networks that were trained on damaged images, too
+    "JPEG of quality 30": {"quality": 30},
+    "noise of 5 grey levels": {"noise": 5},
+    "noise of 15 grey levels": {"noise": 15},
+    "blur of 2 HR pixels": {"blur": 2},
+    "blur of 1, noise of 5, JPEG of quality 60": {"blur": 1, "noise": 5, "quality": 60},
+}
 
 
 def score(upscaler, pairs, scale):
@@ -101,23 +109,38 @@ def main(run_folder: Path, name: str):
     cost = measure(model, (90, 120))
     record["parameters"] = cost["parameters"]
     record["multiply_adds_per_pixel"] = round(cost["multiply_adds_per_pixel"])
-    rows = []
+    damages = DAMAGES if record.get("degrade") else {}
+    ways = {"this network": model}
+    if damages or record["loss"] == "adversarial":
+        ways["the one before"] = load_pretrained(record["start_from"])
+    ways["bicubic"] = lambda lr: imresize(lr, scale)
+    scores = {}
     for benchmark in ("Set5", "Set14"):
         pairs = make_pairs(load_images(benchmark, scale), scale)
         cases = {benchmark: pairs}
         for quality in QUALITIES:
             label = f"{benchmark}, LR as JPEG of quality {quality}"
             cases[label] = [pair._replace(lr=jpeg(pair.lr, quality)) for pair in pairs]
-        for label, degraded in cases.items():
-            bicubic = score(lambda lr: imresize(lr, scale), degraded, scale)
-            rows.append([label, *score(model, degraded, scale), *bicubic])
-        clean = rows[-1 - len(QUALITIES)]
-        record[f"{benchmark.lower()}_db"] = round(clean[1], 3)
-        record[f"{benchmark.lower()}_ssim"] = round(clean[2], 4)
+        for damage, values in damages.items():
+            cases[f"{benchmark}, {damage}"] = [
+                pair._replace(lr=degrade(pair.hr, scale, **values, seed=number))
+                for number, pair in enumerate(pairs)
+            ]
+        for label, damaged in cases.items():
+            scores[label] = {way: score(network, damaged, scale) for way, network in ways.items()}
+        clean = scores[benchmark]["this network"]
+        record[f"{benchmark.lower()}_db"] = round(clean[0], 3)
+        record[f"{benchmark.lower()}_ssim"] = round(clean[1], 4)
+    if damages:
+        record["damaged"] = {
+            f"{label}, {way}": {"psnr_db": round(db, 3), "ssim": round(ssim, 4)}
+            for label, found in scores.items()
+            for way, (db, ssim) in found.items()
+        }
     natural = []
     if record["loss"] == "adversarial":
         run = json.loads((run_folder / "run.json").read_text())
-        natural = compare_naturalness(model, load_pretrained(run["start_from"]), run, scale)
+        natural = compare_naturalness(model, ways["the one before"], run, scale)
         record["naturalness"] = {
             f"{name}, {way}": {"psnr_db": db, "patch_distance": distance, "niqe": value}
             for name, way, db, distance, value in natural
@@ -125,7 +148,7 @@ def main(run_folder: Path, name: str):
     texts = {
         "log.csv": log.to_csv(float_format="%.7g", na_rep="nan"),
         "record.json": json.dumps(record, indent=2) + "\n",
-        "README.md": card(name, record, rows, log, natural),
+        "README.md": card(name, record, scores, log, natural),
     }
     for file_name, text in texts.items():
         with atomic_write(folder / file_name) as partial:
@@ -155,6 +178,9 @@ def commands(record):
     return f"{commands(start)}\n# {reached}; {then}\n{record['command']}"
 
 
+_CLEAN = """It was trained on LR images that MATLAB's bicubic shrinking made, and on nothing else.
+What JPEG leaves it takes for detail and sharpens: the rows with JPEG show how its lead over bicubic
+goes. Blur, noise and motion are not removed."""
 _FAITHFUL = """Detail that is not in the photograph is not invented:
 L1 training gives the mean of what might have been there."""
 _PLEASING = """**It invents detail**: grass, fur,
@@ -185,12 +211,26 @@ The loss is `srlib.training.adversarial.AdversarialLoss` with {weights}.
 """
 
 
-def card(name, record, rows, log, natural=()):
-    """Return the model card, Markdown."""
+def seen_text(record):
+    """Return what the card says of the damage that a network was trained on, Markdown."""
+    if not record.get("degrade"):
+        return _CLEAN
+    return f"""It was trained on LR images that were damaged at random, as cameras and the net do
+(`{record["degrade"]}`,
+blur in HR pixels, noise in grey levels). It takes away what JPEG, noise and a little blur left, and
+pays for it on clean images, as the rows show. Motion blur, scratches and a JPEG of a JPEG it has
+not seen. "The one before" is
+{record["start_from"]}; `--strength S` mixes both, from that one at 0 to this one at 1."""
+
+
+def card(name, record, scores, log, natural=()):
+    """Return the model card, Markdown; `scores` as {benchmark: {way: (PSNR in dB, SSIM)}}."""
     network = ", ".join(f"{key}={value!r}" for key, value in record["network"].items())
-    scores = "\n".join(
-        f"| {label} | {db:.2f} / {ssim:.4f} | {bicubic_db:.2f} / {bicubic_ssim:.4f} |"
-        for label, db, ssim, bicubic_db, bicubic_ssim in rows
+    ways = list(next(iter(scores.values())))
+    head = f"| benchmark | {' | '.join(ways)} |\n|{'---|' * (1 + len(ways))}"
+    rows = "\n".join(
+        f"| {label} | {' | '.join(f'{found[w][0]:.2f} / {found[w][1]:.4f}' for w in ways)} |"
+        for label, found in scores.items()
     )
     validation = log["validation_db"].dropna()
     held_out = f", {validation.iloc[-1]:.2f} dB on held-out photographs" if len(validation) else ""
@@ -210,15 +250,12 @@ def card(name, record, rows, log, natural=()):
 PSNR in dB / SSIM, on luma, {record["scale"]} pixels of border cut off, output rounded, grey images
 as RGB (`python -m srlib evaluate --method {name} --scale {record["scale"]}`).
 
-| benchmark | this network | bicubic |
-|---|---|---|
-{scores}
+{head}
+{rows}
 {natural_text(record, natural)}
 ## What it is for, and not for
 
-It was trained on LR images that MATLAB's bicubic shrinking made, and on nothing else. What JPEG
-leaves it takes for detail and sharpens: the rows with JPEG show how its lead over bicubic goes.
-Blur, noise and motion are not removed. {_PLEASING if natural else _FAITHFUL}
+{seen_text(record)} {_PLEASING if natural else _FAITHFUL}
 
 ## How it was made
 

@@ -22,7 +22,14 @@ from PIL import Image, ImageCms
 from scipy import ndimage
 
 from srlib._atomic import atomic_write
-from srlib.decoding import decode, eight_bits, on_white, open_picture, srgb_transform
+from srlib.decoding import (
+    decode,
+    eight_bits,
+    jpeg_quality,
+    on_white,
+    open_picture,
+    srgb_transform,
+)
 from srlib.photo._encoders import PillowEncoder, PngEncoder, TiffEncoder
 from srlib.photo._plan import Plan, make_plan
 from srlib.photo._tags import Tags, print_size, read_exif
@@ -50,6 +57,8 @@ class Photo:
         EXIF as {tag: (type, count, little-endian bytes)}, without the thumbnail.
     dpi : tuple of float, optional
         Pixels per inch, horizontally and vertically.
+    jpeg_quality : int, optional
+        Of a JPEG file, estimated by `srlib.decoding.jpeg_quality`.
     notes : list of str
         What could not be kept, in words.
     """
@@ -60,6 +69,7 @@ class Photo:
     icc_profile: bytes | None = None
     exif: Tags = field(default_factory=dict)
     dpi: tuple[float, float] | None = None
+    jpeg_quality: int | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -85,6 +95,7 @@ def read_photo(source: str | os.PathLike | bytes | BinaryIO) -> Photo:
         photo = Photo(name, pixels, alpha, exif=exif, notes=notes)
         photo.icc_profile = _fitting_profile(info, pixels.shape[2], notes)
         photo.dpi = print_size(picture.format, info, exif)
+        photo.jpeg_quality = jpeg_quality(picture)
         lost = ["XMP"] if info.get("xmp") or info.get("XML:com.adobe.xmp") else []
         if 0x0404 in info.get("photoshop", ()):
             lost.append("IPTC")

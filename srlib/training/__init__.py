@@ -56,7 +56,8 @@ def train(
     loss : callable
         Takes prediction and target, both float32 (N, 3, H, W) in 0..1; returns a scalar. One that
         is an nn.Module, such as `srlib.training.adversarial.AdversarialLoss`, is moved to the
-        device, and its state is part of each checkpoint.
+        device, its layers compute in bfloat16 where the network's do, and its state is part of
+        each checkpoint.
     folder : path, optional
         For checkpoints, ``log.csv`` and ``config.json``. The training in it goes on only with the
         same settings, pictures, seed of the sampler, options of the network and loss, which is
@@ -165,9 +166,7 @@ def train(
 
             # forward
             lr, hr = sampler.sample(rank, processes)  # (N, 3, P, P), (N, 3, sP, sP)
-            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                sr = network(lr)
-            value = loss(sr.float(), hr)
+            sr, value = _forward(network, loss, lr, hr, precision)
 
             # backward, and clip the gradient
             optimizer.zero_grad(set_to_none=True)
@@ -223,6 +222,16 @@ def train(
     return history
 
 
+def _forward(network, loss, lr, hr, precision):
+    """Return the prediction and its loss."""
+    with torch.autocast(lr.device.type, precision, enabled=precision != torch.float32):
+        sr = network(lr)
+    # Layers of a loss: not in fp16, whose gradients vanish where a loss takes a step of its own.
+    half = isinstance(loss, nn.Module) and precision == torch.bfloat16
+    with torch.autocast(lr.device.type, precision, enabled=half):
+        return sr, loss(sr.float(), hr)
+
+
 @torch.no_grad()
 def _update_average(ema, model, decay):
     """Do as ``ema.update_parameters(model)``, which waits for the GPU to read its own count."""
@@ -260,7 +269,7 @@ def _optimizer(model, config):
 def _warm_up(network, model, sampler, loss, precision):
     """Compile forward and backward; weights, buffers and random numbers stay as they were."""
     before, place, device = copy.deepcopy(model.state_dict()), sampler.state_dict(), sampler.device
-    lr, _ = sampler.sample()  # with other strides, the first real batch would be compiled again
+    lr, hr = sampler.sample()  # with other strides, the first real batch would be compiled again
     sampler.load_state_dict(place)
     # The last also where the compiler fails.
     with contextlib.ExitStack() as at_end:
@@ -271,9 +280,7 @@ def _warm_up(network, model, sampler, loss, precision):
             torch.random.fork_rng(devices=[device] if device.type == "cuda" else [])
         )
         for _ in range(3):  # CUDA graphs: the first calls warm up, then record, then replay
-            with torch.autocast(device.type, precision, enabled=precision != torch.float32):
-                sr = network(lr)
-            loss(sr.float(), torch.zeros_like(sr, dtype=torch.float32)).backward()
+            _forward(network, loss, lr, torch.zeros_like(hr), precision)[1].backward()
             model.zero_grad(set_to_none=True)
 
 

@@ -47,12 +47,12 @@ def generator_loss(fake: torch.Tensor) -> torch.Tensor:
 
 
 class PatchDiscriminator(nn.Module):
-    """Tells photographs from generated pictures, patch by patch: 28 x 28 pixels see each other.
+    """Tells photographs from generated pictures, patch by patch: 44 x 44 pixels see each other.
 
     One logit for each 4 x 4 pixels. It first puts blocks of 2 x 2 pixels into channels: it then
     works on a quarter of the positions and still sees every pixel, so that it notices a
     checkerboard. Spectral normalisation keeps each layer from amplifying, and so the gradients that
-    it sends back in bounds.
+    it sends back in bounds; the last layer goes without, or it could not be sure of anything.
 
     Parameters
     ----------
@@ -77,9 +77,11 @@ class PatchDiscriminator(nn.Module):
                 nn.Conv2d(12, channels, 3, padding=1),
                 nn.Conv2d(channels, wide, 4, stride=2, padding=1),
                 nn.Conv2d(wide, wide, 3, padding=1),
+                nn.Conv2d(wide, wide, 3, padding=1),
+                nn.Conv2d(wide, wide, 3, padding=1),
             )
         )
-        self.last = spectral_norm(nn.Conv2d(wide, 1, 3, padding=1))
+        self.last = nn.Conv2d(wide, 1, 3, padding=1)
 
     def features(self, image: torch.Tensor) -> list[torch.Tensor]:
         """(N, 3, H, W) in 0..1 -> what each layer but the last one finds; H, W multiples of 4."""
@@ -94,7 +96,7 @@ class PatchDiscriminator(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """(N, 3, H, W) in 0..1 -> logits (N, 1, H / 4, W / 4)."""
-        return self.last(self.features(image)[-1])
+        return self.last(self.features(image)[-1]).float()  # where autocast makes it bfloat16
 
 
 class AdversarialLoss(nn.Module):
@@ -103,7 +105,8 @@ class AdversarialLoss(nn.Module):
     Each call first teaches the discriminator, on `hr` and the detached `sr`. Then it returns the
     generator's loss under it::
 
-        pixel_weight * L1 + feature_weight * L1 of features + adversarial_weight * generator_loss
+        pixel_weight * L1 + coarse_weight * L1 of the means of 4 x 4 pixels
+        + feature_weight * L1 of features + adversarial_weight * generator_loss
 
     where features are those of the discriminator's layers, and L1 is their mean over the layers.
     The discriminator and its optimizer are in ``state_dict``, so that a training goes on bit for
@@ -111,8 +114,8 @@ class AdversarialLoss(nn.Module):
 
     Parameters
     ----------
-    pixel_weight, feature_weight, adversarial_weight : float
-        At least 0. The first one anchors colours and what is where.
+    pixel_weight, coarse_weight, feature_weight, adversarial_weight : float
+        At least 0. The first two are anchors: what is where, and colours, which the LR image tells.
     learning_rate : float
         Of the discriminator, constant. Its optimizer is Adam with betas of 0.5 and 0.99.
     channels : int
@@ -138,6 +141,7 @@ class AdversarialLoss(nn.Module):
         self,
         *,
         pixel_weight: float = 1.0,
+        coarse_weight: float = 10.0,
         feature_weight: float = 1.0,
         adversarial_weight: float = 0.1,
         learning_rate: float = 2e-4,
@@ -147,6 +151,7 @@ class AdversarialLoss(nn.Module):
         super().__init__()
         weights = {
             "pixel_weight": pixel_weight,
+            "coarse_weight": coarse_weight,
             "feature_weight": feature_weight,
             "adversarial_weight": adversarial_weight,
         }
@@ -184,8 +189,11 @@ class AdversarialLoss(nn.Module):
         self.discriminator.requires_grad_(False)
         found = self.discriminator.features(sr)
         loss = self.pixel_weight * F.l1_loss(sr, hr)
+        if self.coarse_weight:
+            coarse = F.l1_loss(F.avg_pool2d(sr, 4), F.avg_pool2d(hr, 4))
+            loss = loss + self.coarse_weight * coarse
         if self.adversarial_weight:
-            fake = self.discriminator.last(found[-1])
+            fake = self.discriminator.last(found[-1]).float()
             loss = loss + self.adversarial_weight * generator_loss(fake)
         if self.feature_weight:
             with torch.no_grad():

@@ -6,6 +6,7 @@ A notebook calls `compare_trainings` with the steps that its profile allows. Und
 result in ``data/experiments``, where `long_run` finds it.
 """
 
+import copy
 import itertools
 import json
 import os
@@ -36,6 +37,7 @@ FOLDER_VARIABLE = "SRLIB_EXPERIMENTS"
 _MARKS = 20  # scores of a training
 _COLUMNS = ["candidate", "seed", "step", "seconds", "loss", "psnr_db"]
 _PARTS = ["candidate", "seed", "part", "psnr_db"]
+_MEASURES = ["candidate", "seed", "measure", "value"]
 _MAX_BYTES = 2**24  # of a file with weights
 # Crops with outlines, letters and fur, of photographs that nobody trains on: top and left.
 _CROPS = {"chelsea": (60, 110), "coffee": (130, 330), "camera": (60, 180)}
@@ -118,6 +120,8 @@ class Trainings:
         row before; NaN at step 0), psnr_db (the score).
     parts : DataFrame
         What the last scores are the means of, if `score` told: candidate, seed, part, psnr_db.
+    measures : DataFrame
+        What else was measured of the trained networks: candidate, seed, measure, value.
     networks : dict of (candidate, seed) to nn.Module
         The trained ones; empty for a `long_run`, see `load`.
     record : dict
@@ -130,6 +134,7 @@ class Trainings:
     name: str
     curves: pd.DataFrame
     parts: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=_PARTS))
+    measures: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=_MEASURES))
     networks: dict[tuple[str, int], nn.Module] = field(default_factory=dict)
     record: dict = field(default_factory=dict)
 
@@ -206,6 +211,7 @@ def compare_trainings(
     keep: Iterable[str] = (),
     settings: Mapping[str, Mapping] | None = None,
     rates: Iterable[float] = (),
+    measure: Callable[[nn.Module], Mapping[str, float]] | None = None,
 ) -> Trainings:
     """Train every candidate from every seed, on the same patches for the same seed.
 
@@ -231,10 +237,12 @@ def compare_trainings(
         Candidates whose weights, from the first seed, a long run keeps.
     settings : dict of str to dict, optional
         In what a candidate's training differs from the others': fields of `TrainConfig`, "loss"
-        and "make_sampler".
+        and "make_sampler". A loss that is an nn.Module is copied for each training.
     rates : sequence of float, optional
         Learning rates to try: each candidate trains at each from the first seed, and from the other
         seeds at its best. The others are only in the record, as "tried": their scores in dB.
+    measure : callable, optional
+        Takes a trained network, returns other numbers of it by their names.
 
     Raises
     ------
@@ -277,7 +285,7 @@ def compare_trainings(
             network,
             sampler,
             own if rate is None else replace(own, learning_rate=rate),
-            loss=losses[candidate],
+            loss=copy.deepcopy(losses[candidate]),
             folder=folder / f"{_file_name(run)}_{seed}" if folder else None,
             validate=lambda network: mean(score(network)),
         )
@@ -285,7 +293,7 @@ def compare_trainings(
             raise KeyboardInterrupt(f"{name} was stopped at {run}, seed {seed}")
         return history["validation_db"].iloc[-1], network, start, history
 
-    networks, rows, parts, tried = {}, [], [], {}
+    networks, rows, parts, measures, tried = {}, [], [], [], {}
     runs = [(candidate, seed) for seed in seeds for candidate in candidates]
     for candidate, seed in tqdm(runs, desc=name, unit="network"):
         if rates and candidate not in tried:
@@ -305,8 +313,10 @@ def compare_trainings(
         networks[candidate, seed] = network.eval()
         if isinstance(start, Mapping):  # one that was trained before has not been scored here
             parts += [(candidate, seed, part, value) for part, value in score(network).items()]
-    curves, parts = pd.DataFrame(rows, columns=_COLUMNS), pd.DataFrame(parts, columns=_PARTS)
-    found = Trainings(name, curves, parts, networks)
+        if measure:
+            measures += [(candidate, seed, *item) for item in measure(network).items()]
+    tables = zip((rows, parts, measures), (_COLUMNS, _PARTS, _MEASURES), strict=True)
+    found = Trainings(name, *(pd.DataFrame(t, columns=columns) for t, columns in tables), networks)
     if folder:
         start = {
             name: _at_the_start(make, samplers[name], seeds) for name, make in candidates.items()
@@ -320,8 +330,12 @@ def long_run(name: str) -> Trainings:
     """Read what a long run found, from ``data/experiments``; FileNotFoundError if there is none."""
     folder = assets.data_file(f"experiments/{name}")
     record = json.loads((folder / "record.json").read_text(encoding="utf-8"))
-    tables = [folder / "curves.csv", folder / "parts.csv"]
-    return Trainings(name, *(pd.read_csv(t) for t in tables if t.is_file()), record=record)
+    tables = {
+        table: pd.read_csv(folder / f"{table}.csv")
+        for table in ("curves", "parts", "measures")
+        if (folder / f"{table}.csv").is_file()
+    }
+    return Trainings(name, **tables, record=record)
 
 
 def _long_folder(name):
@@ -356,7 +370,7 @@ def _in_words(settings):
     """Return what differs in each training as plain values; samplers are in the code."""
     return {
         candidate: {
-            name: value.__name__ if name == "loss" else value
+            name: getattr(value, "__name__", type(value).__name__) if name == "loss" else value
             for name, value in own.items()
             if name != "make_sampler"
         }
@@ -386,9 +400,10 @@ def _write(found, config, own, folder, kept, start, tried):
     }
     with atomic_write(folder / "curves.csv") as partial:
         found.curves.round({"seconds": 1, "loss": 6, "psnr_db": 3}).to_csv(partial, index=False)
-    if len(found.parts):
-        with atomic_write(folder / "parts.csv") as partial:
-            found.parts.round({"psnr_db": 3}).to_csv(partial, index=False)
+    for name, table in (("parts", found.parts), ("measures", found.measures)):
+        if len(table):
+            with atomic_write(folder / f"{name}.csv") as partial:
+                table.round({"psnr_db": 3, "value": 4}).to_csv(partial, index=False)
     for candidate, network in kept.items():
         with atomic_write(folder / f"{_file_name(candidate)}.safetensors") as partial:
             save_file({k: v.cpu().contiguous() for k, v in network.state_dict().items()}, partial)
