@@ -388,6 +388,7 @@ show(
 # | II | 04 to 07 | the networks: residual blocks, deconvolution, SrResNet |
 # | III | 08 data pipeline, 09 training, 10 evaluation | networks that beat bicubic, and the proof |
 # | IV | 11 to 15 | any scale, real time, compression, video, point clouds |
+# | V | 16, 17 | what people see: pleasing pictures, real photographs |
 #
 # These are the exercises of all parts:
 

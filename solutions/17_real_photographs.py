@@ -63,7 +63,7 @@ from srlib.widgets import Explorer, PhotoPicker
 # %% tags=["parameters"]
 seconds = by_profile(ci=0.5, cpu=60, gpu=60)  # of the cure in section 3
 seeds = by_profile(ci=(0,), cpu=(0,), gpu=(0, 1, 2), long=(0, 1, 2))
-steps = by_profile(ci=2, cpu=60, gpu=1000, long=3000)
+steps = by_profile(ci=2, cpu=60, gpu=300, long=3000)
 
 # %% [markdown]
 # A picture from the net: small, and saved as a JPEG of quality 40. Nobody has kept the original.
@@ -851,3 +851,28 @@ print("ahead of it at JPEG quality", *np.array(sweeps["JPEG quality"][1])[ahead]
 # - Use several frames, and points instead of pixels (14, 15).
 # - Choose between a faithful and a pleasing picture, and say what was invented (16).
 # - Enlarge a photograph that nobody prepared for you (17).
+#
+# ## What the course leaves out
+#
+# - **Transformers.** They lead the tables of PSNR: J. Liang et al., "SwinIR: image restoration
+#   using Swin transformer", ICCV Workshops, 2021; X. Chen et al., "Activating more pixels in
+#   image super-resolution transformer", CVPR, 2023.
+# - **Diffusion.** Slow, strong, and free to invent: C. Saharia et al., "Image super-resolution
+#   via iterative refinement", IEEE Transactions on Pattern Analysis and Machine Intelligence
+#   45(4), 2023.
+# - **Faces.** A sharp face made of a few pixels need not be that person's, and proves nothing
+#   about anybody: S. Menon et al., "PULSE", CVPR, 2020, with its discussion of bias.
+# - **Raw bursts.** B. Wronski et al., "Handheld multi-frame super-resolution", ACM Transactions
+#   on Graphics 38(4), 2019.
+#
+# ## Where to read on
+#
+# - Z. Wang, J. Chen, S. C. H. Hoi, "Deep learning for image super-resolution: a survey", IEEE
+#   Transactions on Pattern Analysis and Machine Intelligence 43(10), 2021.
+# - E. Agustsson, R. Timofte, "NTIRE 2017 challenge on single image super-resolution: dataset and
+#   study", CVPR Workshops, 2017. The yearly reports of that workshop say what wins now.
+# - P. Milanfar (editor), *Super-Resolution Imaging*, CRC Press, 2010. The time before networks.
+# - R. Szeliski, *Computer Vision: Algorithms and Applications*, 2nd edition, Springer, 2022.
+#
+# And the best next step is none of these: take images of your own, write down how they were
+# degraded, and measure.

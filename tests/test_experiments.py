@@ -46,6 +46,10 @@ def small_from(seed):
     return small()
 
 
+def same_weights(one, other):
+    return all(map(torch.equal, one.state_dict().values(), other.state_dict().values()))
+
+
 def score(network):
     """Something that depends on the weights."""
     with torch.no_grad():
@@ -153,6 +157,38 @@ def test_a_score_may_tell_its_parts(long):
         assert found.scores().loc["one", seed] == pytest.approx(2 * once)
     shutil.copytree(long, long.parents[1] / "99_x")
     pd.testing.assert_frame_equal(long_run("99_x").parts, found.parts.round({"psnr_db": 3}))
+
+
+def test_other_numbers_than_the_score_are_kept(long):
+    def measure(network):
+        return {"first weight": next(network.parameters()).flatten()[0].item(), "twice": 2.0}
+
+    found = compare(measure=measure, seeds=(0,), config=TrainConfig(steps=2))
+    first = found.measures.query("measure == 'first weight'").set_index("candidate")["value"]
+    for (candidate, _), network in found.networks.items():
+        assert first[candidate] == measure(network)["first weight"]
+    assert list(found.measures["measure"]) == 2 * ["first weight", "twice"]
+    stored = long_run("99_x").measures
+    pd.testing.assert_frame_equal(stored, found.measures.round({"value": 4}))
+
+
+def test_a_loss_with_weights_of_its_own_begins_anew_in_each_training():
+    class Learns(nn.Module):
+        """A loss that is another one after each call."""
+
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(()))
+
+        def forward(self, sr, hr):
+            self.calls += 1
+            return self.calls * F.l1_loss(sr, hr)
+
+    loss = Learns()
+    settings = {name: {"loss": loss} for name in ("one", "the other")}
+    found = compare(settings=settings, seeds=(0,), config=TrainConfig(steps=3))
+    assert loss.calls == 0
+    assert same_weights(*found.networks.values())
 
 
 @pytest.mark.parametrize(

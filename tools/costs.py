@@ -160,10 +160,13 @@ STEPS = {
         "4, 3, 12, 12",
         "both_turns(network, x)",
     ),
+    ("16", "terms"): (SHIPPED, "8, 3, 16, 16", "both_turns(network, x)"),
+    ("17", "terms"): (SHIPPED, "8, 3, 12, 12"),
 }
 # These train a network of another row.
 LIKE = dict.fromkeys(("range test", "trials", "batches of 8", "decay", "losses"), "small network")
 LIKE |= {"close race": "at the input's size", "loop": "start", "stages": "enlarge"}
+LIKE |= {"strength": "terms"}
 # Networks of the notebooks take these from around them.
 GLOBALS = {
     "10": 'scale, size = 4, {"channels": channels, "num_blocks": num_blocks}',
