@@ -27,7 +27,7 @@
 #   original could have chosen it.
 #
 # Time: 75 minutes to read and try. Of these the computer needs at most 3 minutes on two CPU cores;
-# calculated, not measured: 3 on a T4 GPU, 2 on an A100.
+# calculated, not measured: 3 on a T4 GPU, 3 on an A100.
 
 # %% tags=["folded"]
 # @title Imports
@@ -288,14 +288,16 @@ show(
 # the four do on clean pictures?
 
 # %% tags=["folded", "experiment"]
-# @title The same crops, damaged in one way each
+# @title Four ways to draw damage
 NOTHING = {"blur": (0, 0), "noise": (0, 0), "kernels": ("bicubic",)}
 KINDS = {
     "clean": RandomDegradation(**NOTHING, left_out=1),
-    "noise": RandomDegradation(**NOTHING | {"noise": (0, 15)}, quality=(100, 100), left_out=0),
+    "noise": RandomDegradation(**NOTHING | {"noise": (0, 15)}, quality=None, left_out=0),
     "JPEG": RandomDegradation(**NOTHING, quality=(30, 95), left_out=0),
     "everything": everything,
 }
+# %% tags=["folded", "experiment"]
+# @title The damages that all are scored on
 DAMAGES = {
     "clean": {},
     "JPEG 90": {"quality": 90},
@@ -551,8 +553,10 @@ strength_runs = compare_trainings(
 )
 
 # %% [markdown]
-# Both are scored at each severity with each strength. *Predict:* if somebody always chose the best
-# strength, which way would be ahead? And if nobody chose, and it stayed at 1?
+# Both are scored at each severity with each strength.
+#
+# *Predict:* if somebody always chose the best strength, which way would be ahead? And if nobody
+# chose, and it stayed at 1?
 
 # %% tags=["folded"]
 # @title Draw the long run

@@ -406,7 +406,11 @@ def _options(network):
     return {
         name: {
             "": type(layer).__name__,
-            **{k: v for k, v in vars(layer).items() if isinstance(v, str | int | float)},
+            **{
+                k: v
+                for k, v in vars(layer).items()  # a training leaves private ones
+                if isinstance(v, str | int | float) and not k.startswith("_")
+            },
             **{k: tuple(v.shape) for k, v in layer.named_parameters(recurse=False)},
             "training": None,  # it may differ
         }

@@ -721,6 +721,7 @@ def test_a_blend_lies_between_two_networks():
         before = copy.deepcopy(first.state_dict())
         for share, end in ((0, first), (1, second)):
             assert torch.equal(blend(first, second, share)(lr), end(lr))
+    second._is_accelerate_prepared = True  # what a training leaves
     half = blend(first.train(), second, 0.25)
     assert not half.training and first.training
     for name, value in half.state_dict().items():
@@ -787,6 +788,16 @@ def test_a_shipped_network_scores_what_its_record_says(name, shared_data, monkey
 
 def test_the_shipped_networks_are_there_and_the_small_one_is_small():
     table = pretrained()
-    names = {"srresnet_x2", "srresnet_x3", "srresnet_x4", "srresnet_small_x4", "srresnet_gan_x4"}
-    assert names == set(table.index)
+    kinds = ("x2", "x3", "x4", "small_x4", "real_x4", "gan_x4")
+    assert {f"srresnet_{kind}" for kind in kinds} == set(table.index)
     assert table.loc["srresnet_small_x4", "parameters"] <= 200_000
+
+
+@pytest.mark.parametrize("name", ["srresnet_real_x4", "srresnet_gan_x4"])
+def test_a_shipped_network_that_was_trained_on_has_a_strength(name):
+    """What it started from must be here as it was: train it anew when that one is replaced."""
+    first, second = load_pretrained("srresnet_small_x4"), load_pretrained(name)
+    for strength in (0, 0.5, 1):
+        found = load_pretrained(name, strength).state_dict()
+        expected = blend(first, second, strength).state_dict()
+        assert all(torch.equal(found[key], expected[key]) for key in found)

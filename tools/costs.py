@@ -187,6 +187,7 @@ def both_turns(network, x):
     seen = sr, sr.detach(), *torch.rand(2, *sr.shape)
     return sum(discriminator(image).mean() for image in seen)
 """,
+    "17": "from srlib.models import SrResNet",
 }
 
 

@@ -219,8 +219,9 @@ def seen_text(record):
 (`{record["degrade"]}`,
 blur in HR pixels, noise in grey levels). It takes away what JPEG, noise and a little blur left, and
 pays for it on clean images, as the rows show. Motion blur, scratches and a JPEG of a JPEG it has
-not seen. "The one before" is
-{record["start_from"]}; `--strength S` mixes both, from that one at 0 to this one at 1."""
+not seen. "The one before" is {record["start_from"]};
+`--strength S` mixes both, from that one at 0 to this one at 1.
+"""
 
 
 def card(name, record, scores, log, natural=()):
@@ -255,7 +256,8 @@ as RGB (`python -m srlib evaluate --method {name} --scale {record["scale"]}`).
 {natural_text(record, natural)}
 ## What it is for, and not for
 
-{seen_text(record)} {_PLEASING if natural else _FAITHFUL}
+{seen_text(record)}
+{_PLEASING if natural else _FAITHFUL}
 
 ## How it was made
 
