@@ -224,11 +224,11 @@ def train(
 
 def _forward(network, loss, lr, hr, precision):
     """Return the prediction and its loss."""
-    with torch.autocast(lr.device.type, precision, enabled=precision != torch.float32):
+    with torch.autocast(hr.device.type, precision, enabled=precision != torch.float32):
         sr = network(lr)
     # Layers of a loss: not in fp16, whose gradients vanish where a loss takes a step of its own.
     half = isinstance(loss, nn.Module) and precision == torch.bfloat16
-    with torch.autocast(lr.device.type, precision, enabled=half):
+    with torch.autocast(hr.device.type, precision, enabled=half):
         return sr, loss(sr.float(), hr)
 
 
