@@ -435,6 +435,8 @@ else:
 # pictures has features. The course has trained some itself: here, the blocks of the faithful one.
 #
 # A test that is fair to all: four kinds of damage, all of exactly the same PSNR.
+#
+# *Predict:* which of the four do the features find worst, and which the L1 of pixels?
 
 # %%
 own = FeatureLoss(nn.Sequential(faithful.head, *faithful.blocks), places=(2, 4, 6, 8))

@@ -185,7 +185,7 @@ _TABLE = Exercise(
         Case("quality 50", (_base(), 50)),
         Case("quality 100", (_base(), 100)),
         Case("quality 37", (_base(), 37)),
-        Case("quality 55", (_base(), 55)),
+        Case("quality 58", (_base(), 58)),
         Case("quality 3", (_base(), 3)),
         Case("another table, 90", (np.arange(2, 66).reshape(8, 8), 90)),
     ),
