@@ -483,7 +483,7 @@ def _start_of(name, path):
     start = weights_file(record["start_from"])
     with open(start, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != record["start_from_sha256"]:
+    if found != record.get("start_from_sha256"):
         raise ValueError(
             f"{name} has no strength here: {start} is not the file that it was trained on from"
         )

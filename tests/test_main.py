@@ -119,6 +119,7 @@ def test_upscale_at_a_strength(photo, trained_on, strength, capsys):
         ("first", "0.5", "was not trained on from another network"),
         ("replaced", "0.5", "is not the file that it was trained on from"),
         ("bicubic", "0.5", "--strength is for networks, got --method bicubic"),
+        ("srresnet_small_x4", "0.5", "is not the file that it was trained on from"),
     ],
 )
 def test_a_strength_that_there_is_not(photo, trained_on, method, strength, message, capsys):
