@@ -768,7 +768,9 @@ def test_a_shipped_network_is_what_its_record_says(name):
         steps, part = steps + part["steps"], part.get("start")
     assert log["step"].iloc[-1] == steps and log["step"].is_monotonic_increasing
     if record["loss"] != "adversarial":  # whose opponent learns, too
-        assert log["loss"].iloc[-20:].mean() < log["loss"].iloc[:20].mean()
+        began = steps - record["steps"] if record.get("degrade") else 0  # clean images are easier
+        loss = log.loc[log["step"] > began, "loss"]
+        assert loss.iloc[-20:].mean() < loss.iloc[:20].mean()
     card = (data_file("weights") / name / "README.md").read_text()
     assert record["command"] in card and "JPEG" in card
     assert bool(record["start_from"]) == ("start" in record)  # what was before can be made again
