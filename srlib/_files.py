@@ -1,9 +1,10 @@
 """Files that somebody else has chosen: what is opened without harm."""
 
+import hashlib
 import os
 import stat
 
-__all__ = ["check_file"]
+__all__ = ["check_file", "file_sha256"]
 
 
 def check_file(path: str | os.PathLike, most_bytes: int) -> None:
@@ -22,3 +23,9 @@ def check_file(path: str | os.PathLike, most_bytes: int) -> None:
         raise ValueError(f"{name}: not an ordinary file but a pipe or a device")
     if status.st_size > most_bytes:
         raise ValueError(f"{name}: too large, {status.st_size} bytes, the limit is {most_bytes}")
+
+
+def file_sha256(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of a file, 64 hexadecimal digits. OSError if it cannot be read."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,7 +3,6 @@
 import argparse
 import dataclasses
 import functools
-import hashlib
 import inspect
 import json
 import platform
@@ -19,6 +18,7 @@ from accelerate import PartialState
 from safetensors import SafetensorError
 
 from srlib._atomic import atomic_write
+from srlib._files import file_sha256
 from srlib.data import PatchSampler, content_hash
 from srlib.degradation import DegradedSampler, RandomDegradation, degrade_pairs
 from srlib.environment import active_profile, hardware
@@ -364,10 +364,7 @@ def read_record(path: Path) -> dict:
 
 def _sha256(network):
     """Return the SHA-256 of a network's file, which another may have replaced; None for None."""
-    if network is None:
-        return None
-    with open(weights_file(network), "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return None if network is None else file_sha256(weights_file(network))
 
 
 def _device(wanted):

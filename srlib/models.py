@@ -1,7 +1,6 @@
 """The networks of the course: RGB in 0..1, (N, 3, H, W) -> (N, 3, sH, sW), for s = 2, 3 or 4."""
 
 import copy
-import hashlib
 import inspect
 import json
 import math
@@ -21,7 +20,7 @@ from torch.overrides import TorchFunctionMode
 from srlib import assets
 from srlib._arguments import check_count, check_input, check_scale
 from srlib._atomic import atomic_write
-from srlib._files import check_file
+from srlib._files import check_file, file_sha256
 from srlib.image import rgb_to_y
 from srlib.layers import (
     BicubicUpsample,
@@ -481,9 +480,7 @@ def _start_of(name, path):
     if not record.get("start_from"):
         raise ValueError(f"{name} was not trained on from another network: it has no strength")
     start = weights_file(record["start_from"])
-    with open(start, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != record.get("start_from_sha256"):
+    if file_sha256(start) != record.get("start_from_sha256"):
         raise ValueError(
             f"{name} has no strength here: {start} is not the file that it was trained on from"
         )
