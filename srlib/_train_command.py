@@ -72,8 +72,8 @@ def add_parser(commands) -> None:
     _option(add, "shrink", float, "add copies of the photographs shrunk so", [], nargs="*")
     _option(add, "permute_colours", bool, "put red, green, blue in a random order", False)
     text = "degrade the LR images at random; NAME is blur (sigma in HR pixels), noise (sigma in "
-    text += "grey levels) or quality (of JPEG); the others are as in "
-    text += "srlib.degradation.RandomDegradation"
+    text += "grey levels) or quality (of JPEG), left_out=0.3 how often each is left out; what is "
+    text += "not given is as in srlib.degradation.RandomDegradation"
     add("--degrade", nargs="*", type=_read_range, metavar="NAME=LOW-HIGH", help=text)
     _option(add, "lr_patch_size", int, "side of a patch, in LR pixels")
     _option(add, "batch_size", int, "patches per batch and process")
@@ -421,13 +421,15 @@ def _option(add, name, kind, text, default=None, *, optional=False, **more):
 
 
 def _read_range(text):
-    """Read NAME=LOW-HIGH."""
-    found = re.fullmatch(r"(blur|noise|quality)=(\d+(?:\.\d+)?)-(\d+(?:\.\d+)?)", text)
-    if not found:
-        expected = "blur, noise or quality with a range, such as noise=0-15"
-        raise argparse.ArgumentTypeError(f"must be {expected}, got {text!r}")
-    name, low, high = found.groups()
-    return name, (float(low), float(high))
+    """Read NAME=LOW-HIGH, or left_out=NUMBER."""
+    number = r"(\d+(?:\.\d+)?)"
+    if found := re.fullmatch(rf"(blur|noise|quality)={number}-{number}", text):
+        name, low, high = found.groups()
+        return name, (float(low), float(high))
+    if found := re.fullmatch(f"left_out={number}", text):
+        return "left_out", float(found[1])
+    expected = "blur, noise or quality with a range, such as noise=0-15, or left_out with a number"
+    raise argparse.ArgumentTypeError(f"must be {expected}, got {text!r}")
 
 
 def _show(value):

@@ -129,9 +129,11 @@ def test_the_folder_holds_what_is_promised(tiny, photographs, capsys, monkeypatc
 
 def test_degraded_pictures_are_trained_on_and_validated_on(tiny):
     rest = "--holdout 2 --lr-patch-size 2"
-    outs = [tiny(f"{rest} {more}", more or "clean") for more in ("", "--degrade noise=100-100")]
+    degraded = "--degrade noise=100-100 left_out=0"
+    outs = [tiny(f"{rest} {more}", more or "clean") for more in ("", degraded)]
     records = [json.loads((out / "run.json").read_text()) for out in outs]
-    assert records[0]["degrade"] is None and "noise=(100.0, 100.0)" in records[1]["degrade"]
+    assert records[0]["degrade"] is None
+    assert all(part in records[1]["degrade"] for part in ("noise=(100.0, 100.0)", "left_out=0.0"))
     logs = [pd.read_csv(out / "log.csv", index_col="step") for out in outs]
     assert logs[0].loc[6, "validation_db"] > logs[1].loc[6, "validation_db"]
     assert logs[0]["psnr_db"].iloc[0] > logs[1]["psnr_db"].iloc[0]
@@ -424,6 +426,7 @@ def test_start_from_names_what_does_not_fit(tiny, tmp_path):
         ("--channels 0", "channels must be a whole number"),
         ("--lr-patch-size 30", "lr_patch_size must be at most 18, got 30"),
         ("--lr-patch-size 3 --degrade", "lr_patch_size must be at most 2 with a .*, got 3"),
+        ("--degrade left_out=2", "left_out must be in 0..1, got 2.0"),
         ("--degrade noise=9-3", "noise must be two numbers in .*the lower one first, got 9.0 and"),
         ("--batch-size 0", "batch_size must be a whole number of at least 1, got 0"),
         ("--holdout 1", "--holdout must be from 2 to 5, .* got 1"),

@@ -80,7 +80,7 @@ class BlindVote(ipywidgets.VBox):
         for picture, name in zip(self.pictures, self._shown, strict=True):
             picture.format, picture.value = encode_for_screen(pair[name])
         total = sum(self.counts.values())
-        self._text.value = f"{total} vote{'s' * (total != 1)} so far"
+        self._text.value = f"Which is better? Votes so far: {total}"
 
 
 def verdict(counts: Mapping[str, int]) -> str:
