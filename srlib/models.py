@@ -40,6 +40,7 @@ __all__ = [
     "TwoStageSrResNet",
     "blend",
     "create_model",
+    "first_piece",
     "load_pretrained",
     "pretrained",
     "save_network",
@@ -473,10 +474,22 @@ def load_pretrained(name: str | os.PathLike, strength: float = 1) -> nn.Module:
     return network if strength == 1 else blend(_start_of(name, path), network, strength)
 
 
+def first_piece(record: dict, name: str) -> dict:
+    """Return the record of the first training of a network.
+
+    A training may go on in pieces, each from the weights of the one before and all under one name:
+    `record` is the last one's, and has those before it as "start".
+    """
+    while record.get("start_from") == name and "start" in record:
+        record = record["start"]
+    return record
+
+
 def _start_of(name, path):
     """Load the network that another one was trained on from, by the record beside its file."""
     records = [path.with_name("record.json"), path.with_name("run.json")]
     record = next((json.loads(r.read_text()) for r in records if r.is_file()), {})
+    record = first_piece(record, path.parent.name)
     if not record.get("start_from"):
         raise ValueError(f"{name} was not trained on from another network: it has no strength")
     start = weights_file(record["start_from"])

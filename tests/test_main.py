@@ -111,6 +111,16 @@ def test_upscale_at_a_strength(photo, trained_on, strength, capsys):
     assert (f", strength {strength:g})" in capsys.readouterr().out) == (strength < 1)
 
 
+def test_the_strength_of_a_network_that_was_trained_on_in_two_pieces(trained_on):
+    first, second = trained_on
+    record = json.loads(second.with_name("run.json").read_text())
+    pieces = {"start_from": "second", "start_from_sha256": "of a file that was replaced"}
+    second.with_name("run.json").write_text(json.dumps(pieces | {"start": record}))
+    found = load_pretrained(second, 0.5).state_dict()
+    expected = blend(load_pretrained(first), load_pretrained(second), 0.5).state_dict()
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
+
+
 @pytest.mark.parametrize(
     ("method", "strength", "message"),
     [
@@ -119,7 +129,7 @@ def test_upscale_at_a_strength(photo, trained_on, strength, capsys):
         ("first", "0.5", "was not trained on from another network"),
         ("replaced", "0.5", "is not the file that it was trained on from"),
         ("bicubic", "0.5", "--strength is for networks, got --method bicubic"),
-        ("srresnet_small_x4", "0.5", "is not the file that it was trained on from"),
+        ("srresnet_small_x4", "0.5", "was not trained on from another network"),
     ],
 )
 def test_a_strength_that_there_is_not(photo, trained_on, method, strength, message, capsys):

@@ -24,7 +24,7 @@ from srlib.data import load_images, make_pairs
 from srlib.degradation import degrade, jpeg
 from srlib.evaluation import evaluate, upscale
 from srlib.measuring import measure
-from srlib.models import load_pretrained
+from srlib.models import first_piece, load_pretrained
 from srlib.perception import niqe, sliced_wasserstein
 from srlib.resample import imresize
 
@@ -112,7 +112,8 @@ def main(run_folder: Path, name: str):
     damages = DAMAGES if record.get("degrade") else {}
     ways = {"this network": model}
     if damages or record["loss"] == "adversarial":
-        ways["the one before"] = load_pretrained(record["start_from"])
+        record["the_one_before"] = first_piece(record, name)["start_from"]
+        ways["the one before"] = load_pretrained(record["the_one_before"])
     ways["bicubic"] = lambda lr: imresize(lr, scale)
     scores = {}
     for benchmark in ("Set5", "Set14"):
@@ -201,7 +202,7 @@ def natural_text(record, natural):
     return f"""
 PSNR in dB as above; patch distance: the mean of `srlib.perception.sliced_wasserstein` over three
 levels, in grey levels; NIQE with the course's model. Less is better for both. "The one before" is
-{record["start_from"]}.
+{record["the_one_before"]}.
 
 | photographs | enlarged by | PSNR | patch distance | NIQE |
 |---|---|---|---|---|
@@ -219,7 +220,7 @@ def seen_text(record):
 (`{record["degrade"]}`,
 blur in HR pixels, noise in grey levels). It takes away what JPEG, noise and a little blur left, and
 pays for it on clean images, as the rows show. Motion blur, scratches and a JPEG of a JPEG it has
-not seen. "The one before" is {record["start_from"]};
+not seen. "The one before" is {record["the_one_before"]};
 `--strength S` mixes both, from that one at 0 to this one at 1.
 """
 
