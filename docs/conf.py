@@ -88,6 +88,10 @@ def plain_headings(app, doctree):
         for heading in doctree.findall(nodes.title):
             for raw in list(heading.findall(nodes.raw)):
                 raw.parent.remove(raw)
+            for text in list(heading.findall(nodes.Text)):  # the theme takes it for HTML too
+                text.parent.replace(
+                    text, nodes.Text(text.replace("<", "\N{FULLWIDTH LESS-THAN SIGN}"))
+                )
 
 
 def clean_page(app, name, template, context, doctree):

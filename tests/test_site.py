@@ -160,6 +160,31 @@ class TestInTheBrowser:
         assert "search.html" not in page.url
         assert reader.faults == []
 
+    def test_it_works_from_a_folder_without_a_server(self, site, browser):
+        context, _ = browser
+        page = context.new_page()
+        page.set_default_timeout(300_000)
+        reader = Reader(page, f"{site.as_uri()}/")
+        for name in ("index", "notebooks/02_interpolation", "api/quality", "results"):
+            reader.open(f"{name}.html")
+            reader.expect(NOT_SHOWN, "picture not shown, or without a text")
+            reader.expect(NOT_DRAWN, "formula not drawn")
+        reader.open("search.html?q=antialiasing")
+        page.wait_for_selector("#search-results li a[href*='02_interpolation']")
+        page.wait_for_selector("#search-results p:has-text('finished')")
+        assert reader.faults == []
+        page.close()
+
+    def test_the_start_page_shows_the_picture_and_three_ways_in_at_once(self, reader):
+        reader.page.set_viewport_size({"width": 1366, "height": 768})
+        reader.open("index.html")
+        ways = reader.page.query_selector_all(".ways li > p:first-child a")
+        leads = [way.get_attribute("href") for way in ways]
+        assert leads == [build_site.TRY, "learning.html", "teaching.html"]
+        for seen in (*ways, reader.page.query_selector("img[src*='before_after']")):
+            box = seen.bounding_box()
+            assert box["y"] + box["height"] < 768 and box["x"] + box["width"] < 1366
+
     def test_the_theme_switch_is_remembered_and_leaves_pictures_alone(self, reader):
         page = reader.page
         page.set_viewport_size({"width": 1366, "height": 768})

@@ -71,8 +71,6 @@ _inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_style_tags=
 
 def clean_html(markup: str) -> str:
     """Return HTML in which nothing can run, load from elsewhere or style the page around it."""
-    if re.search(r"<style\b", markup, flags=re.IGNORECASE):
-        markup = _inliner.inline_fragment(markup, "")
     return _cleaner.clean(markup)
 
 
@@ -84,7 +82,10 @@ def clean_output(data: dict) -> dict:
     kept = {kind: value for kind, value in data.items() if kind in SHOWN}
     svg = data.get("image/svg+xml")
     if "text/html" in kept:
-        kept["text/html"] = clean_html(kept["text/html"])
+        markup = kept["text/html"]
+        if re.search(r"<style\b", markup, flags=re.IGNORECASE):
+            markup = _inliner.inline_fragment(markup, "")
+        kept["text/html"] = clean_html(markup)
     elif svg and not kept.keys() & {"image/png", "image/jpeg"}:
         code = base64.b64encode(svg.encode()).decode()
         words = html.escape(kept.get("text/plain", ""), quote=True)
