@@ -49,7 +49,8 @@ def small_course(folder: Path, repository: str) -> Path:
         (root / name).mkdir(parents=True)
     for name in ("docs/conf.py", "docs/package.json", "docs/package-lock.json"):
         shutil.copy(ROOT / name, root / name)
-    shutil.copytree(ROOT / "docs/_static", root / "docs/_static")
+    for name in ("docs/_static", "docs/try"):
+        shutil.copytree(ROOT / name, root / name)
     (root / "docs/index.md").write_text("# Home\n\n```{toctree}\n:glob:\n\n*\n*/*\n```\n")
     for name in (
         "README.md",
@@ -62,8 +63,9 @@ def small_course(folder: Path, repository: str) -> Path:
     for name in ("LICENSE", "LICENSE-TEXT", "srlib", f"notebooks/{NOTEBOOKS[2].name}"):
         (root / name).symlink_to(ROOT / name)
     set_repository(root, repository, "main")
-    (ROOT / "build" / "npm").mkdir(parents=True, exist_ok=True)
-    (root / "build" / "npm").symlink_to(ROOT / "build" / "npm")
+    for name in ("build/npm", "build/try-networks"):
+        (ROOT / name).mkdir(parents=True, exist_ok=True)
+        (root / name).symlink_to(ROOT / name)
     return root
 
 
@@ -164,7 +166,8 @@ def reader(browser):
 
 def pages(site: Path) -> list[str]:
     found = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
-    return [name for name in found if not name.startswith("_static/")]  # the theme's
+    # The theme's; and the page of test_try.py.
+    return [name for name in found if not name.startswith(("_static/", "try/"))]
 
 
 class Links(HTMLParser):

@@ -23,14 +23,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-import build_site
 import numpy as np
 import onnx
 import torch
+from npm_packages import NO_NPM, SiteError, install_packages
 from PIL import Image
 
 import srlib
-from srlib.assets import sample_image
+from srlib.assets import data_file, sample_image
 from srlib.degradation import degrade
 from srlib.measuring import receptive_field
 from srlib.models import load_pretrained, pretrained
@@ -91,12 +91,12 @@ def onnx_parts(network: torch.nn.Module, data: bytes) -> tuple[bytes, list]:
             raw = weights[tensor.name].tobytes()
             start = data.find(raw, end)
             if tensor.raw_data != raw or start < 0:
-                raise build_site.SiteError(f"{tensor.name!r} is not in ONNX as in the network")
+                raise SiteError(f"{tensor.name!r} is not in ONNX as in the network")
             skeleton += data[end:start]
             rows.append((tensor.name, start, len(raw) // 4))
             end = start + len(raw)
     if missing := weights.keys() - {name for name, *_ in rows}:
-        raise build_site.SiteError(f"torch's ONNX exporter left out {', '.join(sorted(missing))}")
+        raise SiteError(f"torch's ONNX exporter left out {', '.join(sorted(missing))}")
     return skeleton + data[end:], rows
 
 
@@ -163,19 +163,28 @@ def network_content(network: torch.nn.Module, state: dict) -> bytes:
 def describe(name: str, record: dict) -> dict:
     """Return what the page says about a network."""
     if record.get("loss") == "adversarial":
-        role, about = "pleasing", (
-            "Trained to look natural. It invents detail: what looks sharp need not be real. "
-            "Not for evidence, reading or measuring."
+        role, about = (
+            "pleasing",
+            (
+                "Trained to look natural. It invents detail: what looks sharp need not be real. "
+                "Not for evidence, reading or measuring."
+            ),
         )
     elif record.get("degrade"):
-        role, about = "real", (
-            "Trained on small pictures with blur, noise and JPEG traces: it takes them away, and "
-            "some fine detail too."
+        role, about = (
+            "real",
+            (
+                "Trained on small pictures with blur, noise and JPEG traces: it takes them away, and "
+                "some fine detail too."
+            ),
         )
     else:
-        role, about = "faithful", (
-            "Trained to come as near as it can to the original of a cleanly shrunk picture. "
-            "It takes traces of JPEG for detail."
+        role, about = (
+            "faithful",
+            (
+                "Trained to come as near as it can to the original of a cleanly shrunk picture. "
+                "It takes traces of JPEG for detail."
+            ),
         )
     return {"name": name, "scale": record["scale"], "role": role, "about": about}
 
@@ -194,7 +203,7 @@ def build_networks(output: Path, cache: Path) -> list[dict]:
         return written[digest], state
 
     for name in pretrained().index:
-        record = json.loads((ROOT / f"data/weights/{name}/record.json").read_text("utf-8"))
+        record = json.loads(data_file(f"weights/{name}/record.json").read_text("utf-8"))
         network = load_pretrained(name)
         file, state = write(name, network)
         entry = describe(name, record) | {"file": file, "start": None}
@@ -248,7 +257,7 @@ def bundle(sources: Path, work: Path, output: Path, packages: Path, manifest: di
     """Bundle the modules into page.js, which holds the worker's program as text."""
     node = shutil.which("node")
     if node is None:
-        raise build_site.SiteError(build_site.NO_NPM)
+        raise SiteError(NO_NPM)
     shutil.rmtree(work, ignore_errors=True)
     shutil.copytree(sources, work)
     (work / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False), "utf-8")
@@ -262,7 +271,7 @@ def bundle(sources: Path, work: Path, output: Path, packages: Path, manifest: di
     for entry, *rest in steps:
         command = [node, str(packages / "esbuild/bin/esbuild"), entry, *common, *rest]
         if subprocess.run(command, cwd=work).returncode:
-            raise build_site.SiteError(f"esbuild could not bundle {sources / entry}")
+            raise SiteError(f"esbuild could not bundle {sources / entry}")
     for name in ("index.html", "style.css"):
         shutil.copy(sources / name, output)
 
@@ -294,8 +303,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, help="the page's folder (default: build/try)")
     output = (parser.parse_args(arguments).output or ROOT / "build" / "try").resolve()
     try:
-        build(ROOT, output, build_site.install_packages(ROOT))
-    except build_site.SiteError as error:
+        build(ROOT, output, install_packages(ROOT))
+    except SiteError as error:
         print(error, file=sys.stderr)
         return 1
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file()) / 1e6

@@ -106,7 +106,7 @@ const answers = {
   done({ id }) {
     if (id !== request) return;
     for (const { layer } of Object.values(view.layers)) layer.classList.remove("preview");
-    document.body.dataset.done = id;
+    if (!wanted) now("done");
     $("status").textContent = ["a", "b"].map((side) => `${title(state[side])}: ${$(`score-${side}`).textContent}`).join("; ");
   },
   saving({ share }) {
@@ -130,7 +130,7 @@ const answers = {
     working("");
     say(text);
     if (during === "open" && opened) show();
-    if (during === "open") document.body.dataset.failed = id;
+    now("failed");
     if (wanted) ask();
   },
 };
@@ -151,6 +151,7 @@ function openOwn(blob, name) {
 
 function openBy(message) {
   opening += 1;
+  now("working");
   request += 1; // what is on its way is of another photograph
   waiting = wanted = false;
   pixels.postMessage({ type: "cancel" });
@@ -162,6 +163,7 @@ function openBy(message) {
 // Ask the worker for what is seen; not again before it has answered, and then for the newest only.
 function ask() {
   if (!opened) return;
+  now("working");
   if (waiting) {
     wanted = true;
     return;
@@ -295,6 +297,7 @@ function showScores() {
       if (ssim !== undefined && ssim !== null) parts.push(`SSIM ${ssim.toFixed(4)}`);
       if (!scores.whole) parts.push("of what you see");
     } else if (hasOriginal) parts.push("bicubic until the network is done");
+    Object.assign($(`score-${side}`).dataset, { psnr, ssim });
     $(`score-${side}`).textContent = parts.join(", ") || "no original, no score";
   }
 }
@@ -306,6 +309,11 @@ function working(text, share) {
     if (share === undefined) $("progress").removeAttribute("value");
     else $("progress").value = share;
   }
+}
+
+// What the page is at, for tests and styles: working, done, stopped or failed.
+function now(doing) {
+  document.body.dataset.now = doing;
 }
 
 function say(text) {
@@ -360,6 +368,7 @@ function listen() {
     if (saving) return pixels.postMessage({ type: "cancel-saving" });
     pixels.postMessage({ type: "cancel" });
     working("");
+    now("stopped");
     say("Stopped. Where the network has not been, the picture is bicubic.");
   });
   $("file").addEventListener("change", ({ target }) => {
@@ -388,8 +397,11 @@ function listen() {
     const [file] = event.dataTransfer.files;
     if (file) openOwn(file, file.name);
   });
-  window.addEventListener("hashchange", () => {
-    const next = fromHash(location.hash);
+  window.addEventListener("hashchange", ({ newURL }) => {
+    clearTimeout(hashTimer); // it would write the settings before
+    const { hash } = new URL(newURL);
+    const next = fromHash(hash);
+    if (own && !hash.includes("image=")) next.image = OWN;
     const other = next.image !== state.image;
     change(next, !other);
     if (other) openCourse(next.image);
