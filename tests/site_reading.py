@@ -28,7 +28,7 @@ def small_course(folder: Path, repository: str) -> Path:
         (root / name).mkdir(parents=True)
     for name in ("docs/conf.py", "docs/package.json", "docs/package-lock.json"):
         shutil.copy(ROOT / name, root / name)
-    for name in ("docs/_static", "docs/_templates"):
+    for name in ("docs/_static", "docs/_templates", "docs/try"):
         shutil.copytree(ROOT / name, root / name)
     (root / "docs/index.md").write_text("# Home\n\n```{toctree}\n:glob:\n\n*\n*/*\n```\n")
     for name in (
@@ -43,8 +43,9 @@ def small_course(folder: Path, repository: str) -> Path:
     for name in ("LICENSE", "LICENSE-TEXT", "srlib", *links):
         (root / name).symlink_to(ROOT / name)
     set_repository(root, repository, "main")
-    (ROOT / "build" / "npm").mkdir(parents=True, exist_ok=True)
-    (root / "build" / "npm").symlink_to(ROOT / "build" / "npm")
+    for name in ("build/npm", "build/try-networks"):
+        (ROOT / name).mkdir(parents=True, exist_ok=True)
+        (root / name).symlink_to(ROOT / name)
     return root
 
 

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote, urldefrag, urljoin
 
 import build_site
 import nbformat
+import npm_packages
 import pytest
 from browser import ROOT, SCREENSHOTS, chromium_or_skip, launch
 from site_reading import (
@@ -425,7 +426,7 @@ def test_without_npm_one_sentence_says_what_to_do(tmp_path, monkeypatch, capsys)
         shutil.copy(ROOT / "docs" / name, tmp_path / "docs")
     monkeypatch.setenv("PATH", "")
     assert build_site.main(["--root", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == build_site.NO_NPM + "\n"
+    assert capsys.readouterr().err == npm_packages.NO_NPM + "\n"
 
 
 def test_the_lock_file_names_no_host_to_load_from():

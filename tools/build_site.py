@@ -20,18 +20,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import build_try
 import nbformat
 from build_notebooks import COLAB, TITLE, WIDGETS, ScriptError, course_address, widget_states
 from nbformat import NotebookNode
+from npm_packages import SiteError, install_packages
 from publish import TRY_LINE
 from sanitise import clean_output, clean_states
 
 ROOT = Path(__file__).resolve().parents[1]
 VIEW = "application/vnd.jupyter.widget-view+json"
-NO_NPM = (
-    "The site's scripts come from npm packages, but npm was not found: install Node.js with npm "
-    "(Debian, Ubuntu: apt-get install nodejs npm)."
-)
 # The page that enlarges photographs in the browser, and a setting of it for each notebook that has
 # something to try there. docs/try/state.js says what the settings mean.
 TRY = "try/index.html"
@@ -62,36 +60,14 @@ VENDORED = {  # from build/npm/node_modules to _static/vendor
 }
 
 
-class SiteError(Exception):
-    """The site cannot be built; the message says why."""
-
-
-def install_packages(root: Path) -> Path:
-    """Install the npm packages of docs/package-lock.json, once; return their folder."""
-    folder = root / "build" / "npm"
-    wanted = [root / "docs" / name for name in ("package.json", "package-lock.json")]
-    stamp, state = folder / "installed", "".join(path.read_text("utf-8") for path in wanted)
-    if not stamp.is_file() or stamp.read_text("utf-8") != state:
-        npm = shutil.which("npm")
-        if npm is None:
-            raise SiteError(NO_NPM)
-        folder.mkdir(parents=True, exist_ok=True)
-        stamp.unlink(missing_ok=True)
-        for path in wanted:
-            shutil.copy(path, folder)
-        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        if subprocess.run(command, cwd=folder).returncode:
-            raise SiteError("npm could not install the packages of docs/package-lock.json")
-        stamp.write_text(state, "utf-8")
-    return folder / "node_modules"
-
-
 def page_sources(root: Path) -> dict[str, str]:
     """Return which file of the repository becomes which page's source, as relative paths."""
     sources = {
         path.relative_to(root).as_posix(): path.relative_to(root / "docs").as_posix()
         for path in (root / "docs").rglob("*")
-        if path.is_file() and "node_modules" not in path.parts and path.suffix != ".json"
+        if path.is_file()
+        and not {"node_modules", "try"} & set(path.relative_to(root / "docs").parts)
+        and path.suffix != ".json"
     }
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         sources[f"notebooks/{path.name}"] = f"notebooks/{path.name}"
@@ -318,6 +294,7 @@ def build(root: Path, output: Path) -> None:
     path = os.pathsep.join([str(root), tools, *filter(None, [os.environ.get("PYTHONPATH")])])
     if subprocess.run(command, env=os.environ | {"PYTHONPATH": path}).returncode:
         raise SiteError("Sphinx found faults, see above; the site was not replaced")
+    build_try.build(root, work / "site" / "try", root / "build" / "npm" / "node_modules")
     shutil.rmtree(output, ignore_errors=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(work / "site", output)
