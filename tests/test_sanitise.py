@@ -136,7 +136,10 @@ def test_a_widget_that_brings_its_own_script_is_left_out(key):
     model = {"model_module": "@jupyter-widgets/controls", "state": state}
     assert sanitise.clean_states({"a1": model}) == {"a1": model}
     (model if key in model else state)[key] = "https://example.org/x.js"
-    assert sanitise.clean_states({"a1": model}) == {}
+    box = {**model, "state": {"children": ["IPY_MODEL_a1", "IPY_MODEL_b1"]}}
+    box["model_module"] = "@jupyter-widgets/controls"
+    kept = sanitise.clean_states({"a1": model, "b1": {**box, "state": {}}, "box": box})
+    assert kept["box"]["state"]["children"] == ["IPY_MODEL_b1"] and "a1" not in kept
 
 
 def test_other_kinds_of_output_are_shown_as_text_or_not_at_all():

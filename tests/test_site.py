@@ -176,6 +176,21 @@ class TestInTheBrowser:
         assert reader.faults == []
         page.close()
 
+    def test_the_links_to_try_open_with_their_settings(self, reader):
+        for path in NOTEBOOKS:
+            reader.page.goto(f"{reader.base}notebooks/{path.stem}.html")
+            button = reader.page.query_selector(".launch-bar a:has-text('Try it')")
+            setting = build_site.TRY_SETTINGS.get(path.name[:2])
+            assert bool(button) == bool(setting)
+            if not button:
+                continue
+            button.click()
+            for name, value in parse_qsl(setting):
+                if name in ("a", "b", "kernel", "jpeg", "zoom"):
+                    asked = f"document.getElementById('{name}').value === '{value}'"
+                    reader.page.wait_for_function(asked)
+        assert reader.faults == []
+
     def test_the_start_page_shows_the_picture_and_three_ways_in_at_once(self, reader):
         reader.page.set_viewport_size({"width": 1366, "height": 768})
         reader.open("index.html")

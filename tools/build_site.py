@@ -26,7 +26,7 @@ from build_notebooks import COLAB, TITLE, WIDGETS, ScriptError, course_address, 
 from nbformat import NotebookNode
 from npm_packages import SiteError, install_packages
 from publish import TRY_LINE
-from sanitise import clean_output, clean_states
+from sanitise import MODEL, clean_output, clean_states
 
 ROOT = Path(__file__).resolve().parents[1]
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -220,9 +220,7 @@ def widgets_inside(states: dict, model: str):
     """Yield a saved widget and all inside it, in the order in which they are shown."""
     yield states[model]
     for child in states[model]["state"].get("children", []):
-        child = child.removeprefix("IPY_MODEL_")
-        if child in states:
-            yield from widgets_inside(states, child)
+        yield from widgets_inside(states, child.removeprefix(MODEL))
 
 
 def control_value(state: dict) -> str:

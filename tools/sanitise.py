@@ -48,6 +48,7 @@ SHOWN = {  # kinds of output that a page can show without running anything
     *("text/plain", "text/html", "text/latex", "text/markdown"),
     *("image/png", "image/jpeg", "image/gif"),
 }
+MODEL = "IPY_MODEL_"  # how a saved widget names another one
 WIDGET_MODULES = {"@jupyter-widgets/base", "@jupyter-widgets/controls"}
 
 
@@ -98,12 +99,17 @@ def clean_states(states: dict) -> dict:
 
     Widgets put their texts into the page as HTML, and load the script that a state names.
     """
-    return {
+    kept = {
         name: _clean_texts(model)
         for name, model in states.items()
         if re.fullmatch(r"[\w-]+", name)
         and {model.get("model_module"), *_modules(model.get("state", {}))} <= WIDGET_MODULES
     }
+    for model in kept.values():  # a box without those that were left out
+        if "children" in (state := model.get("state", {})):
+            left = [child for child in state["children"] if child.removeprefix(MODEL) in kept]
+            state["children"] = left
+    return kept
 
 
 def _modules(state: dict) -> list:
