@@ -46,7 +46,7 @@ help:
 	@echo "make bench      measure what docs/results.md says about speed (BENCH=class_minute for one)"
 	@echo "make site       build the website into build/site"
 	@echo "make update     get the course's newest version; notebooks that you changed are kept"
-	@echo "make publish    write a fork's name into badges and setup cells (REPO=owner/name REF=main)"
+	@echo "make publish    write a fork's name into badges, setup cells, README (REPO=owner/name REF=main)"
 	@echo "make assignment make the version to hand out for nbgrader (NB=05)"
 	@echo "make grade      grade what was handed in (NB=05; SUBMITTED=folder)"
 	@echo "make clean      remove the environment and what was built"

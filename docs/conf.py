@@ -1,6 +1,7 @@
 """Sphinx's settings for the course's website, which `tools/build_site.py` builds."""
 
 from docutils import nodes
+from sanitise import clean_html  # tools/sanitise.py
 
 project = "From bicubic to SrResNet"
 copyright = "the authors of the super-resolution course. Text CC BY 4.0, code MIT"
@@ -14,14 +15,14 @@ extensions = [
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
-exclude_patterns = ["_extra", "_static", "node_modules"]
+exclude_patterns = ["_extra", "_static", "_templates", "node_modules", "try"]
 
 # Notebooks are shown as they were committed.
 nb_execution_mode = "off"
 nb_merge_streams = True
 nb_code_prompt_show = "Show {type}"
 nb_code_prompt_hide = "Hide {type}"
-myst_enable_extensions = ["dollarmath", "amsmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath", "amsmath"]
 myst_heading_anchors = 3
 
 # The empty CDN: widgets load from this site only.
@@ -42,6 +43,7 @@ napoleon_use_rtype = False
 autodoc_preserve_defaults = True
 
 html_theme = "pydata_sphinx_theme"
+templates_path = ["_templates"]
 html_static_path = ["_static"]
 html_extra_path = ["_extra"]
 html_favicon = "_static/favicon.svg"
@@ -54,6 +56,7 @@ html_sidebars = {"index": [], "learning": [], "teaching": []}
 html_theme_options = {
     "logo": {"text": project},
     "navbar_align": "left",
+    "navbar_persistent": ["try-link", "search-button-field"],
     "header_links_before_dropdown": 6,
     "show_prev_next": True,
     "show_toc_level": 2,
@@ -63,6 +66,9 @@ html_theme_options = {
     "footer_start": ["copyright"],
     "footer_end": [],
 }
+
+# A second lock: tools/sanitise.py leaves nothing that these could stop.
+POLICY = "script-src-attr 'none'; object-src 'none'; base-uri 'none'"
 
 
 def name_pictures(app, doctree):
@@ -76,6 +82,28 @@ def name_pictures(app, doctree):
             image.replace_self(nodes.container("", image.copy(), classes=["picture"]))
 
 
+def plain_headings(app, doctree):
+    """Leave no HTML in a notebook's headings: navigation and search show them on every page."""
+    if app.env.docname.startswith("notebooks/"):
+        for heading in doctree.findall(nodes.title):
+            for raw in list(heading.findall(nodes.raw)):
+                raw.parent.remove(raw)
+            for text in list(heading.findall(nodes.Text)):  # the theme takes it for HTML too
+                text.parent.replace(
+                    text, nodes.Text(text.replace("<", "\N{FULLWIDTH LESS-THAN SIGN}"))
+                )
+
+
+def clean_page(app, name, template, context, doctree):
+    """Let nothing that a notebook holds run on its page, and no attribute run on any page."""
+    lock = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+    context["metatags"] = f"{lock}\n{context.get('metatags', '')}"
+    if name.startswith("notebooks/") and "body" in context:
+        context["body"] = clean_html(context["body"])
+
+
 def setup(app):
-    """Register the function above with Sphinx."""
+    """Register the functions above with Sphinx."""
+    app.connect("doctree-read", plain_headings, priority=100)  # before titles are collected
     app.connect("doctree-read", name_pictures)
+    app.connect("html-page-context", clean_page, priority=900)

@@ -83,7 +83,10 @@ def test_a_second_fork_stamps_over_the_first(fork, capsys):
         for s in fork.glob("solutions/*.py")
         for f in ("notebooks", "solutions")
     }
-    assert set(traces(b"first-uni")) == made | {"pyproject.toml"}
+    assert set(traces(b"first-uni")) == made | {"pyproject.toml", "README.md"}
+    assert "https://first-uni.github.io/sr-course/\n" in said and "/settings/pages" in said
+    link = b"(https://first-uni.github.io/sr-course/try/index.html)"
+    assert contents(fork)["README.md"].count(link) == 1
     first = contents(fork)
     assert "written" not in stamp("first-uni/sr-course", "--ref", "v1.0")
     assert contents(fork) == first
@@ -91,6 +94,7 @@ def test_a_second_fork_stamps_over_the_first(fork, capsys):
     stamp("second/super.resolution", "--ref", "main")
     assert traces(b"first-uni") == traces(b"v1.0/notebooks") == []
     assert set(traces(b"second/super.resolution")) == made | {"pyproject.toml"}
+    assert b"https://second.github.io/super.resolution/try/" in contents(fork)["README.md"]
     for path in fork.glob("notebooks/*.ipynb"):
         cells = nbformat.read(path, as_version=4).cells
         assert cells[0].source.count("Open in Colab") == 1
@@ -143,6 +147,34 @@ def test_publish_says_where_a_setting_is_missing(tmp_path, capsys, text):
     assert publish.main(["owner/name", "--root", str(tmp_path)]) == 1
     assert "[tool.srlib.course] needs one line" in capsys.readouterr().err
     assert (tmp_path / "pyproject.toml").read_text() == text
+
+
+@pytest.mark.parametrize(
+    ("repository", "address"),
+    [
+        ("owner/name", "https://owner.github.io/name/"),
+        ("Some-Uni/SR.course", "https://some-uni.github.io/SR.course/"),
+        ("Owner/owner.github.io", "https://owner.github.io/"),
+        ("other/owner.github.io", "https://other.github.io/owner.github.io/"),
+    ],
+)
+def test_where_pages_shows_a_site(repository, address):
+    assert publish.site_address(repository) == address
+    assert f"]({address}try/index.html)" in publish.try_line(repository)
+
+
+def test_the_readme_begins_with_the_way_to_the_sliders():
+    first = (ROOT / "README.md").read_text("utf-8").splitlines()[2]
+    assert first == publish.try_line(notebooks.course_address(ROOT)[0])
+    assert re.fullmatch(publish.TRY_LINE, first)
+    assert "](" not in publish.try_line(""), "no dead link where nothing is published"
+
+
+def test_a_readme_without_the_line_is_left_alone(tmp_path, capsys):
+    (tmp_path / "README.md").write_text("# Mine\n")
+    publish.link_readme(tmp_path, "owner/name")
+    assert "README.md has no line" in capsys.readouterr().out
+    assert (tmp_path / "README.md").read_text() == "# Mine\n"
 
 
 @pytest.mark.parametrize("ref", ["main", "v1.0", "term/2026-autumn", "a+b_c"])

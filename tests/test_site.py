@@ -1,25 +1,30 @@
 """The website: built once, then opened in a browser page by page, as readers would."""
 
 import ast
-import contextlib
-import functools
 import html
-import http.server
+import posixpath
 import re
 import shutil
-import threading
 from html.parser import HTMLParser
 from pathlib import Path
-from urllib.parse import unquote, urldefrag, urljoin
+from urllib.parse import parse_qsl, unquote, urldefrag, urljoin
 
 import build_site
 import nbformat
+import npm_packages
 import pytest
 from browser import ROOT, SCREENSHOTS, chromium_or_skip, launch
+from site_reading import (
+    AXE,
+    FORK,
+    NOTEBOOKS,
+    Reader,
+    build_or_skip,
+    served,
+    set_repository,
+    small_course,
+)
 
-FORK = "Café course"  # a folder's name, as people choose them
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-AXE = ROOT / "build/npm/node_modules/axe-core/axe.min.js"
 SERIOUS = """async () => {
   const found = await axe.run(document, {resultTypes: ["violations"]});
   return found.violations.filter(v => ["serious", "critical"].includes(v.impact)).map(
@@ -42,38 +47,6 @@ TOO_WIDE = f"""[document.documentElement, ...document.querySelectorAll(
 ).map(e => e.outerHTML.slice(0, 200))"""
 
 
-def small_course(folder: Path, repository: str) -> Path:
-    """Return a course of one notebook, by links, whose pyproject.toml names a repository."""
-    root = folder / FORK
-    for name in ("docs/notebooks", "notebooks", "data", "build"):
-        (root / name).mkdir(parents=True)
-    for name in ("docs/conf.py", "docs/package.json", "docs/package-lock.json"):
-        shutil.copy(ROOT / name, root / name)
-    shutil.copytree(ROOT / "docs/_static", root / "docs/_static")
-    (root / "docs/index.md").write_text("# Home\n\n```{toctree}\n:glob:\n\n*\n*/*\n```\n")
-    for name in (
-        "README.md",
-        "CHANGELOG.md",
-        "CONTRIBUTING.md",
-        "data/README.md",
-        "docs/licence.md",
-    ):
-        (root / name).write_text(f"# {name}\n")
-    for name in ("LICENSE", "LICENSE-TEXT", "srlib", f"notebooks/{NOTEBOOKS[2].name}"):
-        (root / name).symlink_to(ROOT / name)
-    set_repository(root, repository, "main")
-    (ROOT / "build" / "npm").mkdir(parents=True, exist_ok=True)
-    (root / "build" / "npm").symlink_to(ROOT / "build" / "npm")
-    return root
-
-
-def build_or_skip(root: Path, output: Path) -> Path:
-    if not shutil.which("npm") and not AXE.is_file():
-        pytest.skip("needs npm: apt-get install nodejs npm")
-    assert build_site.main(["--root", str(root), "--output", str(output)]) == 0
-    return output
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory) -> Path:
     """The site of this repository as it is."""
@@ -86,64 +59,6 @@ def fork(tmp_path_factory) -> Path:
     repository = "" if build_site.course_address(ROOT)[0] else "some-owner/some-course"
     folder = tmp_path_factory.mktemp("fork")
     return build_or_skip(small_course(folder, repository), folder / "site")
-
-
-@contextlib.contextmanager
-def served(folder: Path):
-    """Serve a folder; give its address."""
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_):
-            pass
-
-    handler = functools.partial(Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/"
-        server.shutdown()
-
-
-class Reader:
-    """A browser on the served site that writes down whatever goes wrong."""
-
-    def __init__(self, page, base: str):
-        self.page, self.base, self.faults = page, base, []
-        page.on("console", self._console)
-        page.on("pageerror", lambda error: self._note(f"script error: {error}"))
-        page.on("request", self._request)
-        page.on("requestfailed", lambda request: self._note(f"failed request: {request.url[:200]}"))
-        page.on("response", self._response)
-
-    def _note(self, fault: str):
-        self.faults.append(f"{self.page.url.removeprefix(self.base)}: {fault}")
-
-    def _console(self, message):
-        if message.type == "error":
-            self._note(f"console: {message.text}")
-
-    def _request(self, request):
-        if not request.url.startswith((self.base, "data:", "blob:")):
-            self._note(f"asked another host: {request.url[:200]}")
-
-    def _response(self, response):
-        if response.status >= 400:
-            self._note(f"{response.status} for {response.url}")
-
-    def expect(self, script: str, fault: str):
-        """Note a fault for every item of the list that a script finds on the page."""
-        for item in self.page.evaluate(script):
-            self._note(f"{fault}: {item}")
-
-    def open(self, name: str):
-        self.page.goto(self.base + name, wait_until="load")
-        self.page.evaluate("document.fonts.ready.then(() => true)")
-        # Widgets come after the page, and their pictures after them.
-        self.page.wait_for_function(
-            """() => [...document.querySelectorAll(".still-widget")].every(
-                 w => w.querySelector("img")?.complete)
-               && (!document.querySelector(".math") || window.MathJax?.startup?.promise)"""
-        )
-        self.page.evaluate("async () => { await window.MathJax?.startup?.promise; return true; }")
 
 
 @pytest.fixture(scope="class")
@@ -164,7 +79,8 @@ def reader(browser):
 
 def pages(site: Path) -> list[str]:
     found = sorted(path.relative_to(site).as_posix() for path in site.rglob("*.html"))
-    return [name for name in found if not name.startswith("_static/")]  # the theme's
+    # The theme's, and the page that tests/test_try.py looks at.
+    return [name for name in found if not name.startswith(("_static/", "try/"))]
 
 
 class Links(HTMLParser):
@@ -245,6 +161,46 @@ class TestInTheBrowser:
         assert "search.html" not in page.url
         assert reader.faults == []
 
+    def test_it_works_from_a_folder_without_a_server(self, site, browser):
+        context, _ = browser
+        page = context.new_page()
+        page.set_default_timeout(300_000)
+        reader = Reader(page, f"{site.as_uri()}/")
+        for name in ("index", "notebooks/02_interpolation", "api/quality", "results"):
+            reader.open(f"{name}.html")
+            reader.expect(NOT_SHOWN, "picture not shown, or without a text")
+            reader.expect(NOT_DRAWN, "formula not drawn")
+        reader.open("search.html?q=antialiasing")
+        page.wait_for_selector("#search-results li a[href*='02_interpolation']")
+        page.wait_for_selector("#search-results p:has-text('finished')")
+        assert reader.faults == []
+        page.close()
+
+    def test_the_links_to_try_open_with_their_settings(self, reader):
+        for path in NOTEBOOKS:
+            reader.page.goto(f"{reader.base}notebooks/{path.stem}.html")
+            button = reader.page.query_selector(".launch-bar a:has-text('Try it')")
+            setting = build_site.TRY_SETTINGS.get(path.name[:2])
+            assert bool(button) == bool(setting)
+            if not button:
+                continue
+            button.click()
+            for name, value in parse_qsl(setting):
+                if name in ("a", "b", "kernel", "jpeg", "zoom"):
+                    asked = f"document.getElementById('{name}').value === '{value}'"
+                    reader.page.wait_for_function(asked)
+        assert reader.faults == []
+
+    def test_the_start_page_shows_the_picture_and_three_ways_in_at_once(self, reader):
+        reader.page.set_viewport_size({"width": 1366, "height": 768})
+        reader.open("index.html")
+        ways = reader.page.query_selector_all(".ways li > p:first-child a")
+        leads = [way.get_attribute("href") for way in ways]
+        assert leads == [build_site.TRY, "learning.html", "teaching.html"]
+        for seen in (*ways, reader.page.query_selector("img[src*='before_after']")):
+            box = seen.bounding_box()
+            assert box["y"] + box["height"] < 768 and box["x"] + box["width"] < 1366
+
     def test_the_theme_switch_is_remembered_and_leaves_pictures_alone(self, reader):
         page = reader.page
         page.set_viewport_size({"width": 1366, "height": 768})
@@ -290,6 +246,8 @@ class TestBuilt:
                     continue
                 path, anchor = urldefrag(urljoin(name, unquote(target)))
                 path = path.partition("?")[0]
+                if path == build_site.TRY and anchor:
+                    anchor = ""  # a setting: see test_what_the_links_to_try_set
                 if not (site / path).is_file():
                     broken.append(f"{name}: {target}")
                 elif anchor and path in found and anchor not in found[path].ids:
@@ -354,10 +312,17 @@ class TestBuilt:
         home = (folder / "index.html").read_text("utf-8")
         assert (f"https://github.com/{address[0]}" in home) == bool(address[0])
 
-    def test_solutions_are_not_shown(self, site):
-        assert not list(site.rglob("solutions"))
+    def test_solutions_can_be_saved_and_are_not_shown(self, site):
+        for path in NOTEBOOKS:
+            saved = (site / "solutions" / path.name).read_bytes()
+            assert saved == (ROOT / "solutions" / path.name).read_bytes()
         marker = "BEGIN SOLUTION"
         assert not [name for name in pages(site) if marker in (site / name).read_text("utf-8")]
+
+    def test_every_page_leads_to_the_page_to_try(self, site):
+        for name in pages(site):
+            links = Links((site / name).read_text("utf-8")).targets
+            assert posixpath.relpath(build_site.TRY, posixpath.dirname(name) or ".") in links
 
 
 def buttons(page: str) -> list[tuple[str, str]]:
@@ -367,11 +332,13 @@ def buttons(page: str) -> list[tuple[str, str]]:
 def wanted_buttons(path: Path, address: tuple[str, str]) -> list[tuple[str, str]]:
     repository, ref = address
     file = f"{repository}/blob/{ref}/notebooks/{path.name}"
-    download = (path.name, "Download notebook")
-    if not repository:
-        return [download]
-    colab = (f"{build_site.COLAB}/github/{file}", "Open in Colab")
-    return [colab, download, (f"https://github.com/{file}", "View source")]
+    wanted = []
+    if setting := build_site.TRY_SETTINGS.get(path.name[:2]):
+        wanted.append((html.escape(f"../try/index.html#{setting}"), "Try it in the browser"))
+    if repository:
+        wanted.append((f"{build_site.COLAB}/github/{file}", "Open in Colab"))
+    wanted += [(path.name, "Download notebook"), (f"../solutions/{path.name}", "Solutions")]
+    return [*wanted, (f"https://github.com/{file}", "View source")] if repository else wanted
 
 
 # ---- without a build -----------------------------------------------------------------------
@@ -390,11 +357,6 @@ def course(tmp_path) -> Path:
     (tmp_path / "docs/deep/other.md").write_text("# Deep\n\n<!-- README: Start -->\n")
     (tmp_path / "code/a.py").write_text("")
     return tmp_path
-
-
-def set_repository(root: Path, repository: str, ref: str = "v1"):
-    setting = f'[tool.srlib.course]\nrepository = "{repository}"\nref = "{ref}"\n'
-    (root / "pyproject.toml").write_text(setting)
 
 
 def render(course: Path, file: str) -> str:
@@ -454,13 +416,32 @@ def test_the_badge_becomes_a_button():
     assert "sliders" not in text, "it has none"
 
 
+def test_what_the_links_to_try_set():
+    """Each setting is one that the page knows; docs/try/state.js has names and ranges."""
+    known = (ROOT / "docs/try/state.js").read_text("utf-8")
+    table = known[known.index("const KEYS = {") :]
+    keys = set(re.findall(r"^  (\w+): ", table[: table.index("\n};")], re.MULTILINE))
+    weights = {path.parent.name for path in (ROOT / "data/weights").glob("*/README.md")}
+    numbers = {path.name[:2] for path in NOTEBOOKS}
+    assert set(build_site.TRY_SETTINGS) <= numbers
+    for setting in build_site.TRY_SETTINGS.values():
+        values = dict(parse_qsl(setting, strict_parsing=True))
+        assert set(values) <= keys
+        for side in ("a", "b"):
+            name = values.get(side, "bicubic")
+            assert name in weights or f'{name}: "' in known
+            scale = values.get("scale", "4")
+            assert name not in weights or name.endswith(f"_x{scale}")
+        assert f" {values['image']}" in known
+
+
 def test_without_npm_one_sentence_says_what_to_do(tmp_path, monkeypatch, capsys):
     (tmp_path / "docs").mkdir()
     for name in ("package.json", "package-lock.json"):
         shutil.copy(ROOT / "docs" / name, tmp_path / "docs")
     monkeypatch.setenv("PATH", "")
     assert build_site.main(["--root", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == build_site.NO_NPM + "\n"
+    assert capsys.readouterr().err == npm_packages.NO_NPM + "\n"
 
 
 def test_the_lock_file_names_no_host_to_load_from():

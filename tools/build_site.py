@@ -12,7 +12,6 @@ contacts no other host.
 
 import argparse
 import html
-import json
 import os
 import posixpath
 import re
@@ -21,16 +20,37 @@ import subprocess
 import sys
 from pathlib import Path
 
+import build_try
 import nbformat
-from build_notebooks import COLAB, TITLE, ScriptError, course_address, widget_states
+from build_notebooks import COLAB, TITLE, WIDGETS, ScriptError, course_address, widget_states
 from nbformat import NotebookNode
+from npm_packages import SiteError, install_packages
+from publish import TRY_LINE
+from sanitise import MODEL, clean_output, clean_states
 
 ROOT = Path(__file__).resolve().parents[1]
 VIEW = "application/vnd.jupyter.widget-view+json"
-NO_NPM = (
-    "The site's scripts come from npm packages, but npm was not found: install Node.js with npm "
-    "(Debian, Ubuntu: apt-get install nodejs npm)."
-)
+# The page that enlarges photographs in the browser, and a setting of it for each notebook that has
+# something to try there. docs/try/state.js says what the settings mean.
+TRY = "try/index.html"
+TRY_SETTINGS = {
+    "00": "image=coffee&a=nearest",
+    "01": "image=brick&a=nearest&b=bicubic&kernel=nearest",
+    "02": "image=camera&a=nearest&b=bicubic",
+    "03": "image=chelsea&a=bicubic&b=lanczos3&show=error",
+    "04": "image=coffee&a=bicubic&b=srresnet_small_x4",
+    "05": "image=chelsea&a=bicubic&b=srresnet_x4",
+    "06": "image=camera&a=lanczos3&b=srresnet_x4&zoom=4",
+    "07": "image=coffee&a=bicubic&b=srresnet_x4&zoom=4",
+    "08": "image=brick&a=bicubic&b=srresnet_small_x4",
+    "09": "image=coins&a=bicubic&b=srresnet_x4",
+    "10": "image=brick&a=srresnet_small_x4&b=srresnet_x4&show=error",
+    "11": "image=coffee&a=bicubic&b=srresnet_x3&scale=3",
+    "12": "image=chelsea&a=bicubic&b=srresnet_small_x4",
+    "13": "image=coffee&a=srresnet_x4&b=srresnet_small_x4&zoom=4",
+    "16": "image=chelsea&a=srresnet_small_x4&b=srresnet_gan_x4&zoom=4",
+    "17": "image=coffee&a=srresnet_small_x4&b=srresnet_real_x4&jpeg=40",
+}
 VENDORED = {  # from build/npm/node_modules to _static/vendor
     "requirejs/require.js": "require.js",
     "@jupyter-widgets/html-manager/dist/embed-amd.js": "widgets/embed-amd.js",
@@ -40,36 +60,14 @@ VENDORED = {  # from build/npm/node_modules to _static/vendor
 }
 
 
-class SiteError(Exception):
-    """The site cannot be built; the message says why."""
-
-
-def install_packages(root: Path) -> Path:
-    """Install the npm packages of docs/package-lock.json, once; return their folder."""
-    folder = root / "build" / "npm"
-    wanted = [root / "docs" / name for name in ("package.json", "package-lock.json")]
-    stamp, state = folder / "installed", "".join(path.read_text("utf-8") for path in wanted)
-    if not stamp.is_file() or stamp.read_text("utf-8") != state:
-        npm = shutil.which("npm")
-        if npm is None:
-            raise SiteError(NO_NPM)
-        folder.mkdir(parents=True, exist_ok=True)
-        stamp.unlink(missing_ok=True)
-        for path in wanted:
-            shutil.copy(path, folder)
-        command = [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
-        if subprocess.run(command, cwd=folder).returncode:
-            raise SiteError("npm could not install the packages of docs/package-lock.json")
-        stamp.write_text(state, "utf-8")
-    return folder / "node_modules"
-
-
 def page_sources(root: Path) -> dict[str, str]:
     """Return which file of the repository becomes which page's source, as relative paths."""
     sources = {
         path.relative_to(root).as_posix(): path.relative_to(root / "docs").as_posix()
         for path in (root / "docs").rglob("*")
-        if path.is_file() and "node_modules" not in path.parts and path.suffix != ".json"
+        if path.is_file()
+        and not {"node_modules", "try"} & set(path.relative_to(root / "docs").parts)
+        and path.suffix != ".json"
     }
     for path in sorted((root / "notebooks").glob("*.ipynb")):
         sources[f"notebooks/{path.name}"] = f"notebooks/{path.name}"
@@ -98,6 +96,9 @@ def resolve_links(text: str, file: str, page: str, root: Path, sources: dict[str
         if re.match(r"[a-z]+:", address) or not address:
             return link[0]
         path = posixpath.normpath(posixpath.join(posixpath.dirname(file), address))
+        if path == f"docs/{TRY}":  # no page of Sphinx
+            to = posixpath.relpath(TRY, posixpath.dirname(page) or ".")
+            return f'<a href="{to}{html.escape(hash_ + anchor)}">{words}</a>'
         if path in sources:
             to = posixpath.relpath(sources[path], posixpath.dirname(page) or ".")
             return f"{image}[{words}]({to}{hash_}{anchor})"
@@ -134,7 +135,8 @@ def text_page(file: str, page: str, root: Path, sources: dict[str, str]) -> str:
     def fill(place: re.Match) -> str:
         if place[1] not in readme:
             raise SiteError(f"{file} takes {place[1]!r} from README.md, which has no such section")
-        return resolve_links(readme[place[1]], "README.md", page, root, sources)
+        text = re.sub(TRY_LINE, "", readme[place[1]], flags=re.MULTILINE).strip()
+        return resolve_links(text, "README.md", page, root, sources)
 
     text = resolve_links((root / file).read_text("utf-8"), file, page, root, sources)
     return re.sub(r"^<!-- README: (.+) -->$", fill, text, flags=re.MULTILINE)
@@ -150,34 +152,47 @@ def notebook_page(notebook: NotebookNode, stem: str, address: tuple[str, str]) -
     heading, _, rest = re.sub(badge, "", title.source).partition("\n")
     moves = any(model["model_name"] == "ImageModel" for model in widget_states(notebook).values())
     title.source = f"{heading}\n\n{launch_bar(stem, address, moves)}\n\n{rest.lstrip()}"
+    if states := clean_states(widget_states(notebook)):
+        notebook.metadata.widgets[WIDGETS]["state"] = states
+    else:
+        notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         if "folded" in cell.metadata.get("tags", []):
             title = re.match(TITLE, cell.source)[1]
             cell.metadata.tags = [*cell.metadata.tags, "hide-input"]
             cell.metadata.mystnb = {f"code_prompt_{do}": title for do in ("show", "hide")}
         for output in cell.get("outputs", []):
-            if VIEW in output.get("data", {}):
-                model = output.data[VIEW]["model_id"]
-                output.data = show_widget(widget_states(notebook), model)
-                output.metadata = {}
+            model = output.get("data", {}).get(VIEW, {}).get("model_id")
+            if model in states:
+                output.data, output.metadata = clean_output(show_widget(states, model)), {}
+            elif "data" in output:
+                output.data = clean_output(output.data)
 
 
 def launch_bar(stem: str, address: tuple[str, str], moves: bool) -> str:
     """Return the buttons below a notebook's title, and the line about its sliders."""
     repository, ref = address
-    buttons = [(f"{stem}.ipynb", "Download notebook", " download")]
-    if repository:
-        place = f"{repository}/blob/{ref}/notebooks/{stem}.ipynb"
-        buttons.insert(0, (f"{COLAB}/github/{place}", "Open in Colab", ""))
-        buttons.append((f"https://github.com/{place}", "View source", ""))
-    links = "\n".join(
-        f'<a class="launch" href="{html.escape(to)}"{extra}>{words}</a>'
-        for to, words, extra in buttons
+    place = f"{repository}/blob/{ref}/notebooks/{stem}.ipynb"
+    setting = TRY_SETTINGS.get(stem[:2])
+    live = html.escape(f"../{TRY}#{setting}")
+    buttons = [
+        (setting, live, "Try it in the browser", ""),
+        (repository, f"{COLAB}/github/{place}", "Open in Colab", ""),
+        (True, f"{stem}.ipynb", "Download notebook", " download"),
+        (True, f"../solutions/{stem}.ipynb", "Solutions", " download"),
+        (repository, f"https://github.com/{place}", "View source", ""),
+    ]
+    bar = "\n".join(
+        f'<a class="launch" href="{to}"{extra}>{words}</a>'
+        for wanted, to, words, extra in buttons
+        if wanted
     )
-    where = "JupyterLab or Colab" if repository else "JupyterLab"
-    remark = f"On this page sliders stand still: open the notebook in {where} to move them. "
-    remark = remark * moves + f"Solutions: <code>solutions/{stem}.ipynb</code> in the course."
-    return f'<div class="launch-bar">\n{links}\n<p>{remark}</p>\n</div>'
+    if moves:
+        where = "JupyterLab or Colab" if repository else "JupyterLab"
+        instead = f'<a href="{live}">Move some in the browser</a>, or open' if setting else "Open"
+        remark = f"On this page sliders stand still. {instead} the notebook in {where}."
+        bar += f"\n<p>{remark}</p>"
+    return f'<div class="launch-bar">\n{bar}\n</div>'
 
 
 def show_widget(states: dict, model: str) -> dict:
@@ -196,17 +211,16 @@ def show_widget(states: dict, model: str) -> dict:
         return {"text/plain": " ".join(texts)}
     values = [words for w in inside if (words := control_value(w["state"]))]
     shown = html.escape(". ".join([", ".join(values), *texts]).strip(". "), quote=True)
-    view = json.dumps({"version_major": 2, "version_minor": 0, "model_id": model})
-    frame = f'<div class="still-widget" data-shows="{shown}">\n'
-    frame += f'<script type="{VIEW}">{view}</script>\n</div>'
-    return {"text/html": frame}
+    return {
+        "text/html": f'<div class="still-widget" data-shows="{shown}" data-view="{model}"></div>'
+    }
 
 
 def widgets_inside(states: dict, model: str):
     """Yield a saved widget and all inside it, in the order in which they are shown."""
     yield states[model]
     for child in states[model]["state"].get("children", []):
-        yield from widgets_inside(states, child.removeprefix("IPY_MODEL_"))
+        yield from widgets_inside(states, child.removeprefix(MODEL))
 
 
 def control_value(state: dict) -> str:
@@ -244,9 +258,10 @@ def gather(root: Path, target: Path, packages: Path) -> None:
                     cell.source = resolve_links(cell.source, file, page, root, sources)
             notebook_page(notebook, path.stem, address)
             nbformat.write(notebook, path)
-            download = target / "_extra" / file
-            download.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(root / file, download)
+            for download in (file, f"solutions/{path.name}"):
+                to = target / "_extra" / download
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(root / download, to)
         else:
             shutil.copy(root / file, path)
     for name in ("LICENSE", "LICENSE-TEXT"):
@@ -273,9 +288,11 @@ def build(root: Path, output: Path) -> None:
     if repository:
         command += ["-D", f"html_theme_options.github_url=https://github.com/{repository}"]
     command += [str(work / "source"), str(work / "site")]
-    path = os.pathsep.join([str(root), *filter(None, [os.environ.get("PYTHONPATH")])])
+    tools = str(Path(__file__).parent)  # docs/conf.py takes sanitise from there
+    path = os.pathsep.join([str(root), tools, *filter(None, [os.environ.get("PYTHONPATH")])])
     if subprocess.run(command, env=os.environ | {"PYTHONPATH": path}).returncode:
         raise SiteError("Sphinx found faults, see above; the site was not replaced")
+    build_try.build(root, work / "site" / "try", root / "build" / "npm" / "node_modules")
     shutil.rmtree(output, ignore_errors=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(work / "site", output)

@@ -1,6 +1,6 @@
-"""Write a fork's name into pyproject.toml, and from there into badges and setup cells.
+"""Write a fork's name into pyproject.toml, and from there into badges, setup cells and README.md.
 
-Run it from anywhere, commit and push; then the notebooks open on Colab::
+Run it from anywhere, commit and push: the notebooks open on Colab, GitHub can build the site::
 
     python tools/publish.py owner/name --ref main
     python tools/publish.py --none                 # remove the badges
@@ -16,6 +16,7 @@ import build_notebooks
 from build_notebooks import COLAB, ROOT, ScriptError, check_address
 
 TABLE = "[tool.srlib.course]"
+TRY_LINE = r"^\*\*\[?Try it in the browser.*$"  # of README.md
 
 
 def stamp(text: str, repository: str, ref: str) -> str:
@@ -31,6 +32,33 @@ def stamp(text: str, repository: str, ref: str) -> str:
     course = tomllib.loads(new)["tool"]["srlib"]["course"]
     assert (course["repository"], course["ref"]) == (repository, ref), course
     return new
+
+
+def site_address(repository: str) -> str:
+    """Return where GitHub Pages shows the site of a repository "owner/name"."""
+    owner, name = repository.split("/")
+    host = f"{owner.lower()}.github.io"
+    return f"https://{host}/" if name.lower() == host else f"https://{host}/{name}/"
+
+
+def try_line(repository: str) -> str:
+    """Return the README's line that leads to the sliders; without a repository, to their file."""
+    if not repository:
+        return "**Try it in the browser**: `make site`, then open `build/site/try/index.html`."
+    page = f"{site_address(repository)}try/index.html"
+    return f"**[Try it in the browser]({page})**, with a photograph of your own, nothing uploaded."
+
+
+def link_readme(root: Path, repository: str) -> None:
+    """Put the link for this repository into README.md, where the line about it stands."""
+    readme = root / "README.md"
+    text = readme.read_text("utf-8") if readme.is_file() else ""
+    new, count = re.subn(TRY_LINE, lambda _: try_line(repository), text, flags=re.MULTILINE)
+    if not count:
+        print("README.md has no line 'Try it in the browser', so no link to your site")
+    elif new != text:
+        readme.write_text(new, encoding="utf-8", newline="\n")
+        print("README.md: written")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -57,11 +85,17 @@ def main(arguments: list[str] | None = None) -> int:
     if new != text:
         project.write_text(new, encoding="utf-8", newline="\n")
         print("pyproject.toml: written")
+    link_readme(options.root, repository)
     if faults := build_notebooks.main(["--root", str(options.root)]):
         return faults
     if repository:
         first = f"{COLAB}/github/{repository}/blob/{ref}/notebooks/00_welcome.ipynb"
         print(f"Commit, push to {ref} of {repository}, then open {first}")
+        print(
+            f"The site will be at {site_address(repository)}\n"
+            f"Switch it on once: https://github.com/{repository}/settings/pages, "
+            "Source: GitHub Actions. A push to the default branch builds it."
+        )
     return 0
 
 

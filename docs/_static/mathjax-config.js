@@ -6,6 +6,7 @@ window.MathJax = {
     ignoreHtmlClass: "mathjax_ignore|document",
     processHtmlClass: "mathjax_process|math",
   },
+  tex: { packages: { "[-]": ["autoload", "require"] } }, // what they load is not here either
   Hub: { Queue() {} },
   startup: {
     ready() {
