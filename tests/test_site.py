@@ -16,6 +16,7 @@ import build_site
 import nbformat
 import pytest
 from browser import ROOT, SCREENSHOTS, chromium_or_skip, launch
+from npm_packages import NO_NPM
 
 FORK = "Café course"  # a folder's name, as people choose them
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -463,7 +464,7 @@ def test_without_npm_one_sentence_says_what_to_do(tmp_path, monkeypatch, capsys)
         shutil.copy(ROOT / "docs" / name, tmp_path / "docs")
     monkeypatch.setenv("PATH", "")
     assert build_site.main(["--root", str(tmp_path)]) == 1
-    assert capsys.readouterr().err == build_site.NO_NPM + "\n"
+    assert capsys.readouterr().err == NO_NPM + "\n"
 
 
 def test_the_lock_file_names_no_host_to_load_from():

@@ -8,6 +8,8 @@ import workerProgram from "./worker.txt";
 const $ = (id) => document.getElementById(id);
 const OWN = "own";
 const RANGES = ["strength", "blur", "noise", "jpeg", "zoom"];
+const NO_WEBASSEMBLY =
+  "This browser has no WebAssembly, so the networks cannot run here. Interpolation works.";
 const WORDS = {
   zoom: (value) => `${value}x`,
   strength: (value) => `${Math.round(value * 100)} %`,
@@ -71,7 +73,7 @@ const answers = {
     if (id !== opening) return;
     opened = { width, height };
     view.setOverview(overview);
-    say("");
+    say(computes ? "" : NO_WEBASSEMBLY);
     show();
     ask();
   },
@@ -438,7 +440,6 @@ function build() {
 build();
 listen();
 if (!computes) {
-  say("This browser has no WebAssembly, so the networks cannot run here. Interpolation works.");
   for (const side of ["a", "b"]) if (networkNamed(state[side])) state[side] = "lanczos3";
 }
 view.update({ zoom: state.zoom, x: state.x, y: state.y, wipe: state.wipe });
