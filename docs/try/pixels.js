@@ -414,7 +414,7 @@ export function startPixels() {
       await actions[data.type]?.(data);
     } catch (error) {
       if (error instanceof Superseded) return;
-      const memory = error instanceof RangeError || /memory|allocat/i.test(error.message);
+      const memory = /memory|array length|alloc/i.test(error.message);
       let text = error instanceof Told ? error.message : `Something went wrong: ${error.message}`;
       if (memory && !(error instanceof Told)) text = "The memory of this device is too small for that.";
       post({ type: "error", during: data.type, id: data.id, text });
