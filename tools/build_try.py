@@ -151,7 +151,7 @@ def exported(network: torch.nn.Module, cache: Path) -> dict:
         path = export_onnx(filled, cache / f"{key}.{os.getpid()}.onnx")
         skeleton, rows = onnx_parts(filled, without_remarks(path.read_bytes()))
         radius, grid = receptive_field(network)
-        state = {"kind": key[:12], "radius": radius, "grid": grid, "rows": rows}
+        state = {"radius": radius, "grid": grid, "rows": rows}
         state["skeleton"] = base64.b64encode(skeleton).decode()
         partial = done.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps(state), "utf-8")
@@ -161,7 +161,7 @@ def exported(network: torch.nn.Module, cache: Path) -> dict:
 
 
 def network_content(network: torch.nn.Module, state: dict) -> bytes:
-    """Return what the browser makes the ONNX file from: see docs/try/network.js."""
+    """Return what the browser makes the ONNX file from: see docs/try/network_file.js."""
     weights = weights_of(network)
     rows = [
         [start, count, 2 if np.array_equal(weights[name].astype("<f2"), weights[name]) else 4]
@@ -228,7 +228,11 @@ def build_photographs(output: Path) -> list[dict]:
     damaged = degrade(sample_image("chelsea"), **DAMAGED)
     title = "A damaged photograph"
     credit = "Chelsea by Stéfan van der Walt, CC0; blurred, shrunk, noisy and compressed here"
-    photographs.append(_write_photograph(output, "damaged", damaged, title, credit))
+    entry = _write_photograph(output, "damaged", damaged, title, credit)
+    # So that it looks damaged at this size, too.
+    blocks = Image.fromarray(damaged[45:81, 60:96]).resize((96, 96), Image.NEAREST)
+    blocks.save(output / "damaged.jpg", quality=80)
+    photographs.append(entry)
     photographs[-1]["damaged"] = True
     return photographs
 

@@ -250,7 +250,6 @@ function show() {
   const dimensions = opened ? `, ${opened.width} x ${opened.height} pixels` : "";
   $("credit").textContent = own ? `${own}${dimensions}` : course && `${course.title}${dimensions}. ${course.credit}.`;
   $("shrink-remark").textContent = shrinkWords();
-  $("save").textContent = `Save the right picture`;
 }
 
 const lower = (text) => `the ${text[0].toLowerCase()}${text.slice(1)}`;
@@ -300,6 +299,8 @@ function showScores() {
       if (!scores.whole) parts.push("of what you see");
     } else if (hasOriginal) parts.push("bicubic until the network is done");
     Object.assign($(`score-${side}`).dataset, { psnr, ssim });
+    const short = psnr > 0 && hasOriginal && !still ? `, ${psnr.toFixed(2)} dB` : "";
+    $(`tag-${side}`).textContent = title(state[side]) + short;
     $(`score-${side}`).textContent = parts.join(", ") || "no original, no score";
   }
 }
