@@ -56,7 +56,20 @@ PHOTOGRAPHS = {
 }
 # What an old telephone made of Chelsea: there is no original to compare with.
 DAMAGED = {"scale": 2, "blur": 1.0, "noise": 6.0, "quality": 50, "seed": 0}
-STARTS_FROM = "start-of-"
+# What the page calls networks of each kind, and says about them.
+LABELS = {
+    "faithful": "Network",
+    "real": "Network for damaged photographs",
+    "pleasing": "Network that pleases",
+}
+ABOUT = {
+    "faithful": "Trained to come as near as it can to the original of a cleanly shrunk picture. "
+    "It takes noise and the traces of JPEG for detail.",
+    "real": "Trained on small pictures with blur, noise and JPEG: it takes these away, and some "
+    "fine detail with them.",
+    "pleasing": "Trained to look natural. It invents detail: what looks sharp need not be real. "
+    "Not for evidence, reading or measuring.",
+}
 
 
 def script(place: str, content: bytes) -> str:
@@ -138,7 +151,7 @@ def exported(network: torch.nn.Module, cache: Path) -> dict:
         path = export_onnx(filled, cache / f"{key}.{os.getpid()}.onnx")
         skeleton, rows = onnx_parts(filled, without_remarks(path.read_bytes()))
         radius, grid = receptive_field(network)
-        state = {"kind": key[:12], "radius": radius, "grid": grid, "rows": rows}
+        state = {"radius": radius, "grid": grid, "rows": rows}
         state["skeleton"] = base64.b64encode(skeleton).decode()
         partial = done.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps(state), "utf-8")
@@ -148,7 +161,7 @@ def exported(network: torch.nn.Module, cache: Path) -> dict:
 
 
 def network_content(network: torch.nn.Module, state: dict) -> bytes:
-    """Return what the browser makes the ONNX file from: see docs/try/network.js."""
+    """Return what the browser makes the ONNX file from: see docs/try/network_file.js."""
     weights = weights_of(network)
     rows = [
         [start, count, 2 if np.array_equal(weights[name].astype("<f2"), weights[name]) else 4]
@@ -163,30 +176,10 @@ def network_content(network: torch.nn.Module, state: dict) -> bytes:
 def describe(name: str, record: dict) -> dict:
     """Return what the page says about a network."""
     if record.get("loss") == "adversarial":
-        role, about = (
-            "pleasing",
-            (
-                "Trained to look natural. It invents detail: what looks sharp need not be real. "
-                "Not for evidence, reading or measuring."
-            ),
-        )
-    elif record.get("degrade"):
-        role, about = (
-            "real",
-            (
-                "Trained on small pictures with blur, noise and JPEG traces: it takes them away, and "
-                "some fine detail too."
-            ),
-        )
+        role = "pleasing"
     else:
-        role, about = (
-            "faithful",
-            (
-                "Trained to come as near as it can to the original of a cleanly shrunk picture. "
-                "It takes traces of JPEG for detail."
-            ),
-        )
-    return {"name": name, "scale": record["scale"], "role": role, "about": about}
+        role = "real" if record.get("degrade") else "faithful"
+    return {"name": name, "scale": record["scale"], "role": role, "about": ABOUT[role]}
 
 
 def build_networks(output: Path, cache: Path) -> list[dict]:
@@ -216,16 +209,14 @@ def build_networks(output: Path, cache: Path) -> list[dict]:
             start = load_pretrained(entry["name"], 0)
         except ValueError:  # it did not start from another one that is here and made alike
             continue
-        entry["start"], _ = write(STARTS_FROM + entry["name"], start)
-    roles = {"faithful": "Network", "real": "Network for damaged photographs"}
-    roles["pleasing"] = "Network that pleases"
+        entry["start"], _ = write(f"start-of-{entry['name']}", start)
     for entry in networks:
         alike = [n for n in networks if (n["scale"], n["role"]) == (entry["scale"], entry["role"])]
         alike.sort(key=lambda n: n["parameters"])
         size = ""
         if len(alike) > 1:
             size = {0: ", small", len(alike) - 1: ", large"}.get(alike.index(entry), ", medium")
-        entry["label"] = roles[entry["role"]] + size
+        entry["label"] = LABELS[entry["role"]] + size
     return networks
 
 
@@ -237,7 +228,11 @@ def build_photographs(output: Path) -> list[dict]:
     damaged = degrade(sample_image("chelsea"), **DAMAGED)
     title = "A damaged photograph"
     credit = "Chelsea by Stéfan van der Walt, CC0; blurred, shrunk, noisy and compressed here"
-    photographs.append(_write_photograph(output, "damaged", damaged, title, credit))
+    entry = _write_photograph(output, "damaged", damaged, title, credit)
+    # So that it looks damaged at this size, too.
+    blocks = Image.fromarray(damaged[45:81, 60:96]).resize((96, 96), Image.NEAREST)
+    blocks.save(output / "damaged.jpg", quality=80)
+    photographs.append(entry)
     photographs[-1]["damaged"] = True
     return photographs
 

@@ -71,29 +71,33 @@ function blurred(hr, sigma, scale, { kernel, antialias, target }) {
   const clampRow = (y) => Math.min(Math.max(y, 0), fullHeight - 1) - hr.y;
   const clampColumn = (x) => Math.min(Math.max(x, 0), fullWidth - 1) - hr.x;
 
-  // along the columns, with the neighbours at the sides that the next step needs
+  // The part that counts, with its surroundings: beyond the edge stands the edge pixel again.
   const length = (needed.width + 2 * radius) * channels;
-  const columns = Int32Array.from({ length }, (_, i) => {
-    const x = clampColumn(needed.x - radius + Math.floor(i / channels));
-    return x * channels + (i % channels);
-  });
-  const between = new Float32Array(length * needed.height);
-  for (let row = 0; row < needed.height; row++) {
-    const sums = between.subarray(row * length, (row + 1) * length);
-    for (let k = 0; k < weights.length; k++) {
-      const start = clampRow(needed.y + row + k - radius) * hr.width * channels;
-      const weight = weights[k] / 255;
-      for (let i = 0; i < length; i++) sums[i] += weight * hr.data[start + columns[i]];
+  const rows = needed.height + 2 * radius;
+  const around = new Float32Array(length * rows);
+  for (let row = 0; row < rows; row++) {
+    const start = clampRow(needed.y - radius + row) * hr.width;
+    for (let x = 0, to = row * length; x < needed.width + 2 * radius; x++) {
+      const from = (start + clampColumn(needed.x - radius + x)) * channels;
+      for (let c = 0; c < channels; c++, to++) around[to] = hr.data[from + c] / 255;
     }
+  }
+
+  // along the columns: a step of one row in the data
+  const between = new Float32Array(length * needed.height);
+  for (let k = 0; k < weights.length; k++) {
+    const [weight, shift] = [weights[k], k * length];
+    for (let i = 0; i < between.length; i++) between[i] += weight * around[i + shift];
   }
 
   // along the rows
   const data = new Float32Array(needed.width * needed.height * channels);
   const inner = needed.width * channels;
   for (let row = 0; row < needed.height; row++) {
+    const sums = data.subarray(row * inner, (row + 1) * inner);
     for (let k = 0; k < weights.length; k++) {
-      const start = row * length + k * channels;
-      for (let i = 0; i < inner; i++) data[row * inner + i] += weights[k] * between[start + i];
+      const [weight, start] = [weights[k], row * length + k * channels];
+      for (let i = 0; i < inner; i++) sums[i] += weight * between[start + i];
     }
   }
   return { ...needed, data, channels, fullWidth, fullHeight };

@@ -8,6 +8,7 @@ import { toLevel } from "./resize.js";
 
 const MOST_SESSIONS = 4;
 const RACE_SIDE = 64; // LR pixels of the tile that is timed
+const PATIENCE = 20_000; // milliseconds for the first tile on a graphics processor
 
 const sessions = new Map(); // the last used one is the last
 let runtime = null;
@@ -123,7 +124,8 @@ async function tryGpu(network) {
   if (gpuTried || !runtime) return;
   gpuTried = true;
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
-  if (!adapter) return;
+  // One that a program imitates on the processor cannot win.
+  if (!adapter || adapter.info?.isFallbackAdapter || adapter.isFallbackAdapter) return;
   self.postMessage({ type: "runtime", text: "finding out whether the graphics processor is faster" });
   const before = runtime;
   try {
@@ -131,7 +133,7 @@ async function tryGpu(network) {
     const lr = { data, width: RACE_SIDE, height: RACE_SIDE };
     const expected = await run(network, lr, before);
     const race = async (candidate) => {
-      const found = await run(network, lr, candidate); // the first time it is still being prepared
+      const found = await within(PATIENCE, run(network, lr, candidate)); // being prepared, too
       if (found.planes.some((value, i) => !(Math.abs(value - expected.planes[i]) < 1 / 255))) {
         throw new Error(`${candidate.text} computes something else`);
       }
@@ -144,6 +146,13 @@ async function tryGpu(network) {
     console.info(`WebGPU is not used: ${error.message}`);
     use(before);
   }
+}
+
+function within(milliseconds, promise) {
+  const late = new Promise((_, reject) => {
+    setTimeout(() => reject(new Error("it takes too long")), milliseconds);
+  });
+  return Promise.race([promise, late]);
 }
 
 export function startNetworks() {

@@ -8,6 +8,8 @@ import workerProgram from "./worker.txt";
 const $ = (id) => document.getElementById(id);
 const OWN = "own";
 const RANGES = ["strength", "blur", "noise", "jpeg", "zoom"];
+const NO_WEBASSEMBLY =
+  "This browser has no WebAssembly, so the networks cannot run here. Interpolation works.";
 const WORDS = {
   zoom: (value) => `${value}x`,
   strength: (value) => `${Math.round(value * 100)} %`,
@@ -71,7 +73,7 @@ const answers = {
     if (id !== opening) return;
     opened = { width, height };
     view.setOverview(overview);
-    say("");
+    say(computes ? "" : NO_WEBASSEMBLY);
     show();
     ask();
   },
@@ -248,7 +250,6 @@ function show() {
   const dimensions = opened ? `, ${opened.width} x ${opened.height} pixels` : "";
   $("credit").textContent = own ? `${own}${dimensions}` : course && `${course.title}${dimensions}. ${course.credit}.`;
   $("shrink-remark").textContent = shrinkWords();
-  $("save").textContent = `Save the right picture`;
 }
 
 const lower = (text) => `the ${text[0].toLowerCase()}${text.slice(1)}`;
@@ -298,6 +299,8 @@ function showScores() {
       if (!scores.whole) parts.push("of what you see");
     } else if (hasOriginal) parts.push("bicubic until the network is done");
     Object.assign($(`score-${side}`).dataset, { psnr, ssim });
+    const short = psnr > 0 && hasOriginal && !still ? `, ${psnr.toFixed(2)} dB` : "";
+    $(`tag-${side}`).textContent = title(state[side]) + short;
     $(`score-${side}`).textContent = parts.join(", ") || "no original, no score";
   }
 }
@@ -438,7 +441,6 @@ function build() {
 build();
 listen();
 if (!computes) {
-  say("This browser has no WebAssembly, so the networks cannot run here. Interpolation works.");
   for (const side of ["a", "b"]) if (networkNamed(state[side])) state[side] = "lanczos3";
 }
 view.update({ zoom: state.zoom, x: state.x, y: state.y, wipe: state.wipe });

@@ -105,6 +105,13 @@ function ask(request) {
   });
 }
 
+// A tile that is done already, or is done now.
+async function finishedTile(lr, method, settings, tile) {
+  const key = tileKey(settings, method, tile);
+  if (!tiles.has(key)) keepTile(key, await enlargeTile(lr, method, settings, tile));
+  return tiles.get(key);
+}
+
 // Enlarge a tile, a box of the small picture, with a network: RGB, and alpha by the same network.
 async function enlargeTile(lr, method, settings, tile) {
   const { scale } = settings;
@@ -134,7 +141,7 @@ function keepTile(key, tile) {
   tiles.set(key, tile);
   tilesBytes += tile.rgb.length;
   for (const [oldest, old] of tiles) {
-    if (tilesBytes <= MOST_TILES) break;
+    if (tilesBytes <= MOST_TILES || oldest === key) break;
     tiles.delete(oldest);
     tilesBytes -= old.rgb.length;
   }
@@ -253,8 +260,7 @@ async function render(request) {
   for (const [done, { side, tile }] of missing.entries()) {
     post({ type: "progress", id: request.id, done, total });
     const { method } = sides[side];
-    const made = await enlargeTile(lr, method, settings, tile);
-    keepTile(tileKey(settings, method, tile), made);
+    const made = await finishedTile(lr, method, settings, tile);
     check();
     const part = fill(sides[side], box, made, times(tile, scale));
     const pixels = cut({ ...box, data: sides[side].rgb, channels: 3 }, part).data;
@@ -320,7 +326,7 @@ async function save({ id, settings, method: name }) {
       if (method && photo.alpha) made.alpha = new Uint8Array(box.width * box.height);
       const parts = method ? tilesOf(method, lrSize, rows) : [];
       for (const [done, tile] of parts.entries()) {
-        fill(made, box, await enlargeTile(lr, method, settings, tile), times(tile, scale));
+        fill(made, box, await finishedTile(lr, method, settings, tile), times(tile, scale));
         const share = (top + (rows.height * (done + 1)) / parts.length) / lrSize.height;
         post({ type: "saving", share });
         if (saving !== id || photoNumber !== number) throw new Superseded();
@@ -408,7 +414,7 @@ export function startPixels() {
       await actions[data.type]?.(data);
     } catch (error) {
       if (error instanceof Superseded) return;
-      const memory = error instanceof RangeError || /memory|allocat/i.test(error.message);
+      const memory = /memory|array length|alloc/i.test(error.message);
       let text = error instanceof Told ? error.message : `Something went wrong: ${error.message}`;
       if (memory && !(error instanceof Told)) text = "The memory of this device is too small for that.";
       post({ type: "error", during: data.type, id: data.id, text });

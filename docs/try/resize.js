@@ -17,9 +17,9 @@ function cube(x) {
 }
 
 function productError(a, b, product) {
-  const [aHigh, aLow] = split(a);
-  const [bHigh, bLow] = split(b);
-  return aLow * bLow - (product - aHigh * bHigh - aLow * bHigh - aHigh * bLow);
+  const [aHead, aTail] = split(a);
+  const [bHead, bTail] = split(b);
+  return aTail * bTail - (product - aHead * bHead - aTail * bHead - aHead * bTail);
 }
 
 function split(a) {

@@ -3,9 +3,10 @@
 
 import manifest from "./manifest.json";
 
-// Multiply-adds that a tile may take with its margin: a second or so on one slow core.
-const MOST_WORK = 5e9;
-const LEAST_SIDE = 32;
+// Multiply-adds that a tile should take with its margin, a second or so on one slow core; and a side
+// below which nearly all of a tile would be margin.
+const WORK = 4e9;
+const LEAST_SIDE = 64;
 
 // What is known of a network, by its name; null for interpolation.
 export function network(name) {
@@ -14,14 +15,14 @@ export function network(name) {
 
 // Of a tile, in pixels of the small picture, without its margin.
 export function tileSide({ work, radius, grid }) {
-  const side = Math.floor(Math.sqrt(MOST_WORK / work)) - 2 * radius;
+  const side = Math.floor(Math.sqrt(WORK / work)) - 2 * radius;
   return Math.ceil(Math.max(LEAST_SIDE, side) / grid) * grid;
 }
 
 // The tiles that a box of the small picture touches; a picture is always cut at the same places.
 export function tilesOf(method, full, box) {
   const side = tileSide(method);
-  const fits = full.width * full.height * method.work <= MOST_WORK;
+  const fits = full.width * full.height * method.work <= 2 * WORK;
   const [width, height] = fits ? [full.width, full.height] : [side, side];
   const result = [];
   const first = (start, step) => Math.floor(start / step) * step;
