@@ -795,6 +795,12 @@ def test_the_shipped_networks_are_there_and_the_small_one_is_small():
     assert table.loc["srresnet_small_x4", "parameters"] <= 200_000
 
 
+@pytest.mark.parametrize("name", ["srresnet_x2", "srresnet_x4", "srresnet_small_x4"])
+def test_a_shipped_network_without_a_strength_says_so(name):
+    with pytest.raises(ValueError, match=f"{name} (was not trained on from|has no strength here)"):
+        load_pretrained(name, 0.5)
+
+
 @pytest.mark.parametrize("name", ["srresnet_real_x4", "srresnet_gan_x4"])
 def test_a_shipped_network_that_was_trained_on_has_a_strength(name):
     """What it started from must be here as it was: train it anew when that one is replaced."""
