@@ -21,6 +21,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -248,35 +249,44 @@ def _write_photograph(output, name, image, title, credit):
     return {"name": name, "title": title, "credit": credit, "damaged": False}
 
 
-def bundle(sources: Path, work: Path, output: Path, packages: Path, manifest: dict) -> None:
+def bundle(sources: Path, output: Path, packages: Path, manifest: dict) -> None:
     """Bundle the modules into page.js, which holds the worker's program as text."""
-    node = shutil.which("node")
-    if node is None:
-        raise SiteError(NO_NPM)
-    shutil.rmtree(work, ignore_errors=True)
-    shutil.copytree(sources, work)
-    (work / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False), "utf-8")
-    # So that the modules find the packages.
-    (work / "node_modules").symlink_to(packages, target_is_directory=True)
-    common = ["--bundle", "--format=iife", "--target=es2022", "--log-level=warning", "--minify"]
-    steps = [
-        ["worker.js", "--outfile=worker.txt"],
-        ["page.js", "--loader:.txt=text", f"--outfile={output / 'page.js'}"],
-    ]
-    for entry, *rest in steps:
-        command = [node, str(packages / "esbuild/bin/esbuild"), entry, *common, *rest]
-        if subprocess.run(command, cwd=work).returncode:
-            raise SiteError(f"esbuild could not bundle {sources / entry}")
+    with tempfile.TemporaryDirectory() as folder:
+        work = Path(folder) / "try"
+        gather(sources, work, packages, manifest)
+        esbuild(work, "worker.js", f"--outfile={work / 'worker.txt'}", "--minify")
+        options = ["--loader:.txt=text", f"--outfile={output / 'page.js'}", "--minify"]
+        esbuild(work, "page.js", *options)
     for name in ("index.html", "style.css"):
         shutil.copy(sources / name, output)
 
 
-def build(root: Path, output: Path, packages: Path) -> None:
-    """Build the page into `output`, which is replaced; raise SiteError on any fault."""
+def gather(sources: Path, work: Path, packages: Path, manifest: dict) -> None:
+    """Copy the modules to where they find the packages, and the manifest."""
+    shutil.copytree(sources, work)
+    (work / "manifest.json").write_text(json.dumps(manifest, ensure_ascii=False), "utf-8")
+    (work / "node_modules").symlink_to(packages.resolve(), target_is_directory=True)
+
+
+def esbuild(work: Path, entry: str, *options: str) -> None:
+    """Bundle a module, with all that it imports, into a script that needs no modules."""
+    node = shutil.which("node")
+    if node is None:
+        raise SiteError(NO_NPM)
+    program = work / "node_modules/esbuild/bin/esbuild"
+    command = [node, str(program), entry, "--bundle", "--format=iife", "--target=es2022"]
+    if subprocess.run([*command, "--log-level=warning", *options], cwd=work).returncode:
+        raise SiteError(f"esbuild could not bundle docs/try/{entry}")
+
+
+def build(root: Path, output: Path, packages: Path) -> dict:
+    """Build the page into `output`, which is replaced; raise SiteError on any fault.
+
+    Returns the manifest: the networks and photographs that the page knows.
+    """
     shutil.rmtree(output, ignore_errors=True)
     for name in ("networks", "photographs", "runtimes"):
         (output / name).mkdir(parents=True)
-    work = root / "build" / "try-work"
     manifest = {
         "networks": build_networks(output / "networks", root / "build" / "try-networks"),
         "photographs": build_photographs(output / "photographs"),
@@ -289,7 +299,8 @@ def build(root: Path, output: Path, packages: Path) -> None:
         content = len(header).to_bytes(4, "little") + header + library + glue + program
         (output / f"runtimes/{name}.js").write_text(script(f"runtimes/{name}", content), "utf-8")
     shutil.copy(root / "docs/_static/favicon.svg", output)
-    bundle(root / "docs/try", work, output, packages, manifest)
+    bundle(root / "docs/try", output, packages, manifest)
+    return manifest
 
 
 def main(arguments: list[str] | None = None) -> int:

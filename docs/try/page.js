@@ -326,6 +326,7 @@ function say(text) {
 // ---- saving ------------------------------------------------------------------------------------
 
 let saving = false;
+let saves = 0;
 
 function save() {
   if (!opened) return;
@@ -333,7 +334,7 @@ function save() {
   $("save").disabled = true;
   const { scale, shrink, kernel, blur, noise, jpeg, strength } = state;
   const settings = { scale, shrink, kernel, blur, noise, jpeg, strength };
-  pixels.postMessage({ type: "save", id: ++request, settings, method: state.b });
+  pixels.postMessage({ type: "save", id: ++saves, settings, method: state.b });
   working("Making the file", 0);
 }
 
