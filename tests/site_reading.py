@@ -108,7 +108,7 @@ class Reader:
         # Widgets come after the page, and their pictures after them.
         self.page.wait_for_function(
             """() => [...document.querySelectorAll(".still-widget")].every(
-                 w => w.querySelector("img")?.complete)
+                 w => w.querySelector("img.widget-image")?.naturalWidth)
                && (!document.querySelector(".math") || window.MathJax?.startup?.promise)"""
         )
         self.page.evaluate("async () => { await window.MathJax?.startup?.promise; return true; }")

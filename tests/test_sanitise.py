@@ -302,7 +302,7 @@ class TestHostile:
             assert page.inner_text("h1").startswith("Title")
             assert page.inner_text(".bd-article").count("bold") == 1
             frame = page.query_selector(".still-widget")
-            assert frame.query_selector("img").bounding_box()["width"] >= 100
+            assert frame.query_selector("img.widget-image").bounding_box()["width"] >= 100
             assert frame.query_selector_all(".widget-hslider, .widget-html")
 
     def test_no_file_of_the_site_runs_when_it_is_opened_alone(self, hostile):
