@@ -759,7 +759,7 @@ in_numbers.round(2)
 #
 # ## 5. The pleasing network, and the plane
 #
-# `srresnet_gan_x4` is the last of these, trained for longer and on two thousand photographs.
+# `srresnet_gan_x4` is the last of these, trained for longer and on more photographs.
 
 # %% tags=["folded"]
 # @title How it was trained
@@ -767,6 +767,7 @@ record = pd.read_json(data_file("weights/srresnet_gan_x4/record.json"), typ="ser
 print(record["command"])
 print(
     f"{record['steps']:,} steps, {record['train_seconds'] / 60:.0f} minutes on {record['hardware']}"
+    f", after {record['start']['steps']:,} steps of the same kind"
 )
 print(f"weights of the loss: {record['loss_weights']}")
 
@@ -821,9 +822,10 @@ show(
 # such front has a side that nobody reaches (Blau and Michaeli 2018): the best mean is soft, and
 # what is not soft is not the mean. Bicubic lies behind the blends, so it is simply worse.
 #
-# And grain lies in front of them: by these measures the cheapest trick beats the network. So look,
-# in the figure below: grain is as rough in the eye as in the fur, and the network knows which is
-# which. Neither measure asks where a patch belongs. Who reports one number reports the wrong thing.
+# And grain lies a little in front of their curve: by these measures the cheapest trick keeps up with
+# the network. So look, in the figure below: grain is as rough in the eye as in the fur, and the
+# network knows which is which. Neither measure asks where a patch belongs. Who reports one number
+# reports the wrong thing.
 #
 # </details>
 #

@@ -427,10 +427,9 @@ print(f"on clean pictures the cure costs {price:.2f} dB, and leaves {over:.2f} d
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# They cross between 90 and 80, and at a noise of about 6 grey levels. On the clean side the network
-# for clean pictures is ahead, by more than a decibel where there is no damage at all: that is the
-# price. On the other side it falls to bicubic and below. The one for real photographs stays above
-# bicubic everywhere here.
+# They cross near 90, and at a noise of about 5 grey levels. On the clean side the network for clean
+# pictures is ahead, most of all where there is no damage: that is the price. On the other side it
+# falls to bicubic and below. The one for real photographs stays above bicubic everywhere here.
 #
 # </details>
 #
@@ -777,8 +776,7 @@ for name in ("clean", "JPEG 60", "noise 15"):
 #
 # On the clean picture and on the noisy one they agree. On the JPEG, NIQE takes strength 0: edges of
 # blocks are edges, and to a score without an original they are detail. And every blend seems to it
-# less natural than one of the ends, where PSNR goes evenly. So it may help to compare, and must not
-# choose.
+# less natural than one of the ends. So it may help to compare, and must not choose.
 #
 # </details>
 #
