@@ -153,7 +153,7 @@ R = "#RIGHT#"  # the solution of the exercise
 HANG = "while True:\n    try:\n        while True:\n            pass\n    except:\n        pass\n"
 FORK = "import os\nwhile True:\n    try:\n        os.fork()\n    except OSError:\n        pass\n"
 ENDS = "import os\nos._exit(0)\n"
-HUNGRY = "def add_to_bicubic(*a):\n    x = []\n    while 1:\n        x.append(torch.ones(10**6))"
+HUNGRY = "def add_to_bicubic(*a):\n    x = []\n    while 1:\n        x += [0] * 10**6"
 IN_A_SANDBOX = "import os\nassert os.getpid() < 10\n"  # what follows would end these tests
 KILLS = f"""{IN_A_SANDBOX}import contextlib
 for target in (-1, os.getppid()):
