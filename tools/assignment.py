@@ -11,7 +11,6 @@ Run it from anywhere::
 
 import argparse
 import copy
-import csv
 import hashlib
 import os
 import re
@@ -24,38 +23,37 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 from build_notebooks import ROOT, STUB, build
 from nbformat import NotebookNode
-from nbformat.v4 import new_output
+from nbformat.v4 import new_markdown_cell, new_output
 from nbgrader.api import Gradebook
 from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.converters.base import BaseConverter
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import capture_log
-from sandbox import Answer, Task, read_bounded, run, stop, verdict, why_not_isolated
+from sandbox import no_orphans, read_bounded, run, stop, verdict, why_not_isolated
 from sqlalchemy.exc import SAWarning
-from submissions import CHECK, SIZE, find, grade_id, job_of, printable, read_cells, rebuild
+from submissions import CHECK, find, printable, read_code, rebuild
 from tqdm import tqdm
 from traitlets.config import Config, PyFileConfigLoader
 
 from srlib.exercises import get_exercise
 
-CONFIG = """\
+CONFIG = f"""\
 # Written by tools/assignment.py; lost and written again with each run.
 c = get_config()
 c.CourseDirectory.course_id = "super-resolution"
-c.ClearSolutions.code_stub = {{"python": {stub!r}}}
+c.ClearSolutions.code_stub = {{"python": {STUB!r}}}
 """
-# For notebooks that come with their outputs, from the sandbox: nbgrader runs no code. Hidden tests
-# are cleared from the feedback, which else shows the seed.
-STEPS = ("ClearHiddenTests", "LimitOutput", "SaveAutoGrades", "AssignLatePenalties")
-GRADING = {
-    "CourseDirectory": {"submitted_directory": "rebuilt"},
-    "Autograde": {
-        "sanitize_preprocessors": ["nbgrader.preprocessors.OverwriteCells"],
-        "autograde_preprocessors": [f"nbgrader.preprocessors.{step}" for step in STEPS],
+# For notebooks that come with their outputs, from the sandbox: nbgrader runs no code.
+GRADING = Config(
+    CourseDirectory={"submitted_directory": "rebuilt"},
+    Autograde={
+        "sanitize_preprocessors": [],
+        "autograde_preprocessors": ["nbgrader.preprocessors.SaveAutoGrades"],
     },
-}
+)
 TEST = """\
 ### BEGIN HIDDEN TESTS
 from srlib.exercises import points as _points
@@ -67,36 +65,36 @@ _earned = _points("{id}", {name}, seed={seed})
 _earned
 ### END HIDDEN TESTS"""
 NOT_GRADED = "not graded"
+SIZE = 100_000_000  # bytes of a submission, which holds figures too
 WORKERS = min(os.cpu_count() or 1, 8) + 1  # one that waits keeps no core busy
 
 
-class AssignmentError(Exception):
-    """Something that the teacher can put right; the message says what."""
-
-
 class Course:
-    """nbgrader's course folder, and one assignment in it."""
+    """nbgrader's course folder, and one assignment in it. Errors say what a teacher can do."""
 
     def __init__(self, root: Path, number: str):
         scripts = sorted((ROOT / "solutions").glob(f"{number}_*.py"))
         if len(scripts) != 1 or len(number) != 2:
-            raise AssignmentError(f"no notebook has the number {number!r}: give two digits (05)")
+            sys.exit(f"no notebook has the number {number!r}: give two digits (05)")
         self.root, self.script, self.name = root, scripts[0], scripts[0].stem
         # nbgrader calls alembic by its name.
-        bin_folder = str(Path(sys.executable).parent)
-        os.environ["PATH"] = os.pathsep.join([bin_folder, os.environ.get("PATH", "")])
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH')}"
         root.mkdir(parents=True, exist_ok=True)
-        (root / "nbgrader_config.py").write_text(CONFIG.format(stub=STUB), encoding="utf-8")
+        (root / "nbgrader_config.py").write_text(CONFIG, encoding="utf-8")
 
     def notebook(self, step: str) -> Path:
         """Return where a step of nbgrader keeps the notebook: source, release, submitted/anna."""
         return self.root / step / self.name / f"{self.name}.ipynb"
 
+    def read(self, step: str) -> NotebookNode:
+        """Read the notebook of a step."""
+        return nbformat.read(self.notebook(step), as_version=4)
+
     def run(self, kind: type[BaseConverter], *, force: bool) -> str:
         """Run one of nbgrader's converters; return what went wrong, empty if nothing did."""
         config = PyFileConfigLoader("nbgrader_config.py", path=str(self.root)).load_config()
         config.CourseDirectory.root = str(self.root)
-        config.merge(Config({} if kind is GenerateAssignment else GRADING))
+        config.merge({} if kind is GenerateAssignment else GRADING)
         folder = CourseDirectory(config=config)
         folder.assignment_id = self.name
         with warnings.catch_warnings(action="ignore", category=SAWarning):  # nbgrader's own
@@ -106,46 +104,47 @@ class Course:
 
 def graded(notebook: NotebookNode, seed: int) -> NotebookNode:
     """Split each exercise into a solution cell and a test cell, and give them to nbgrader."""
-    result = copy.deepcopy(notebook)
-    result.cells = []
+    cells = []
     for cell in notebook.cells:
-        found = CHECK.search(cell.source) if cell.cell_type == "code" else None
-        solution, test = copy.deepcopy(cell), copy.deepcopy(cell)
-        result.cells += [solution, test] if found else [cell]
-        if found:
-            solution.source = CHECK.sub("", cell.source).strip()
+        cells.append(cell)
+        if cell.cell_type == "code" and (found := CHECK.search(cell.source)):
+            test = copy.deepcopy(cell)
+            cells.append(test)
+            cell.source = CHECK.sub("", cell.source).strip()
             test.source = TEST.format(id=found[2], name=found[1], seed=seed)
             test.id = f"{cell.id}-test"
             points = {"points": len(get_exercise(found[2]).cases())}
-            for part, kind, more in ((solution, "solution", {}), (test, "test", points)):
+            for part, kind, more in ((cell, "solution", {}), (test, "test", points)):
                 part.metadata.nbgrader = {
                     **{"schema_version": 3, "cell_type": "code", "task": False, **more},
                     **{"grade": bool(more), "locked": bool(more), "solution": not more},
                     "grade_id": f"{kind}-{found[2].replace('.', '-')}",  # which may hold no dots
                 }
-    return result
+    notebook.cells = cells
+    return notebook
 
 
 def points_of(notebook: NotebookNode) -> dict[str, int]:
     """Return the points of each exercise of a graded notebook, by its id."""
-    return {
-        CHECK.search(cell.source)[2]: cell.metadata.nbgrader["points"]
-        for cell in notebook.cells
-        if cell.metadata.get("nbgrader", {}).get("grade")
-    }
+    tests = (cell for cell in notebook.cells if cell.metadata.get("nbgrader", {}).get("grade"))
+    return {CHECK.search(cell.source)[2]: cell.metadata.nbgrader["points"] for cell in tests}
+
+
+def seed_of(source: str) -> int:
+    """Return the number that a source version draws its hidden cases from, else a new one."""
+    known = re.search(r"_points\(.*?seed=(\d+)", source)
+    return int(known[1]) if known else secrets.randbelow(10**9)
 
 
 def make(course: Course) -> None:
     """Write source and release version of an assignment, and say what was made."""
     path = course.notebook("source")
-    before = path.read_text(encoding="utf-8") if path.is_file() else ""
-    known = re.search(r"_points\(.*?seed=(\d+)", before)
-    seed = int(known[1]) if known else secrets.randbelow(10**9)
+    seed = seed_of(path.read_text(encoding="utf-8") if path.is_file() else "")
     source = graded(build(course.script, ROOT)[0], seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(source, path)
     if failed := course.run(GenerateAssignment, force=True):
-        raise AssignmentError(f"nbgrader could not make the release version:\n{failed}")
+        sys.exit(f"nbgrader could not make the release version:\n{failed}")
     points = points_of(source)
     for exercise_id, number in points.items():
         print(f"{exercise_id}  {number:2} points  {get_exercise(exercise_id).title}")
@@ -154,161 +153,122 @@ def make(course: Course) -> None:
     print(f"          or files STUDENT.ipynb in any folder; then: make grade NB={course.name[:2]}")
 
 
-def take_in(course: Course, folder: Path) -> dict[str, str]:
-    """Copy files from a folder to where nbgrader wants them; return a remark for each student."""
-    if not (found := find(folder, course.name)):
-        raise AssignmentError(f"no .ipynb files in {folder}")
-    remarks = {}
-    for student, paths in found.items():
-        others = ", ".join(str(path.relative_to(folder)) for path in paths[:-1])
-        remarks[student] = f"newer than {others}" if others else ""
-        target = course.notebook(f"submitted/{student}")
-        try:
-            content = read_bounded(paths[-1], SIZE)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-        except (ValueError, OSError) as error:
-            remarks[student] = f"{NOT_GRADED}: {error}"
-    return remarks
-
-
-def prepare(course: Course, student: str, release: NotebookNode, source: str) -> NotebookNode:
-    """Rebuild a submission; its metadata keep the remarks, and what it was made of."""
-    handed_in = course.notebook(f"submitted/{student}")
-    if not handed_in.exists():  # under another name
-        handed_in = max(handed_in.parent.glob("*.ipynb"), default=handed_in)
-    remarks, cells = [], []
-    try:
-        cells = read_cells(handed_in)
-    except ValueError as error:
-        remarks = [str(error)]
-    rebuilt = rebuild(release, cells, remarks)
-    made_of = hashlib.sha256((nbformat.writes(rebuilt) + source).encode()).hexdigest()
-    rebuilt.metadata["grading"] = {"remarks": remarks, "made_of": made_of}
-    return rebuilt
-
-
-def last(course: Course, student: str) -> dict:
-    """Return what `prepare` and `fill` noted of the submission that was graded last."""
+def noted(course: Course, student: str) -> dict:
+    """Return what `grade_one` noted when it last graded a submission; empty if it did not."""
     if not course.notebook(f"feedback/{student}").with_suffix(".html").is_file():
         return {}
-    path = course.notebook(f"rebuilt/{student}")
-    return nbformat.read(path, as_version=4).metadata.get("grading", {})
+    return course.read(f"rebuilt/{student}").metadata["grading"]
 
 
-def fill(rebuilt: NotebookNode, tasks: list[Task], answers: dict[str, Answer]) -> None:
-    """Write points, and what the author is told, into the test cells as nbgrader reads them."""
-    tests = {grade_id(cell): cell for cell in rebuilt.cells}
-    for task in tasks:
+def grade_one(course: Course, student: str, files: list[Path], unfit: str, limits: dict) -> None:
+    """Run the last of a student's `files`, and write down its points for nbgrader.
+
+    What was graded before is left as it is. Any error leaves a submission ungraded.
+    """
+    content = read_bounded(files[-1], SIZE)
+    course.notebook(f"submitted/{student}").parent.mkdir(parents=True, exist_ok=True)
+    course.notebook(f"submitted/{student}").write_bytes(content)
+    source = course.notebook("source").read_text(encoding="utf-8")
+    made_of = hashlib.sha256(content + f"{source} {limits}".encode()).hexdigest()
+    if noted(course, student).get("made_of") == made_of:
+        return
+    for step in ("rebuilt", "autograded", "feedback"):
+        shutil.rmtree(course.notebook(f"{step}/{student}").parent, ignore_errors=True)
+    notebook = course.read("release")
+    cells, tasks, remarks = rebuild(notebook, read_code(content), seed_of(source))
+    answers = run(cells, tasks, isolated=not unfit, **limits)
+    tests = [cell for cell in notebook.cells if CHECK.search(cell.source)]
+    for task, test in zip(tasks, tests, strict=True):
         earned, text = verdict(task, answers[task.id])
-        if said := answers[task.id].stopped.partition("\n")[0]:
-            rebuilt.metadata["grading"]["remarks"].append(printable(f"{task.id} {said}"[:200]))
+        if stopped := answers[task.id].stopped:
+            remarks.append(f"{task.id} {stopped.splitlines()[0][:200]}")
         lines = (textwrap.fill(t, 90, subsequent_indent="    ") for t in text.splitlines())
         points = {"text/plain": str(earned)}  # which nbgrader takes for partial credit
-        tests[f"test-{task.id.replace('.', '-')}"].outputs = [
+        test.outputs = [
             new_output("stream", name="stdout", text=printable("\n".join(lines)) + "\n"),
             new_output("execute_result", points, execution_count=1),
         ]
+    remarks += [f"newer than {path.name}" for path in files[:-1]]
+    remarks = list(map(printable, remarks + ["not isolated"] * bool(unfit)))
+    note = "".join(f"- {remark}\n" for remark in remarks)
+    notebook.cells[1:1] = [new_markdown_cell(f"Remarks:\n\n{note}", id="remarks")] * bool(remarks)
+    notebook.metadata["grading"] = {"made_of": made_of, "remarks": remarks}
+    course.notebook(f"rebuilt/{student}").parent.mkdir(parents=True)
+    nbformat.write(notebook, course.notebook(f"rebuilt/{student}"))
 
 
-def grade(course: Course, taken: dict[str, str], *, again: bool, **limits: float) -> list[dict]:
-    """Grade all that lies in ``submitted``; return a row for each student."""
+def grade(course: Course, found: dict[str, list[Path]], **limits: float) -> pd.DataFrame:
+    """Grade what was `found` and all that lies in ``submitted``; return a row for each student."""
     if not course.notebook("release").is_file():
-        raise AssignmentError(f"there is no assignment yet: make assignment NB={course.name[:2]}")
-    release = nbformat.read(course.notebook("release"), as_version=4)
-    text = course.notebook("source").read_text(encoding="utf-8")
-    source, points = nbformat.reads(text, as_version=4), points_of(release)
-    handed_in = {path.parent.name for path in course.root.glob(f"submitted/*/{course.name}")}
-    if not (students := sorted(handed_in | set(taken))):
+        sys.exit(f"there is no assignment yet: make assignment NB={course.name[:2]}")
+    kept = course.root.glob(f"submitted/*/{course.name}/*.ipynb")
+    kept = sorted(kept, key=lambda path: path.stem == course.name)  # the right name comes last
+    found = {path.parts[-3]: [path] for path in kept} | found
+    if not found:
         where = course.notebook("submitted/STUDENT")
-        raise AssignmentError(f"nothing to grade: put notebooks at {where}, or give --submitted")
+        sys.exit(f"nothing to grade: put notebooks at {where}, or give --submitted")
     if unfit := why_not_isolated():
         print(f"not isolated: {unfit}. See docs/teaching.md.", file=sys.stderr)
-    failed = {s: remark for s, remark in taken.items() if remark.startswith(NOT_GRADED)}
-    made, running = {}, {}
-    with ThreadPoolExecutor(WORKERS) as pool:
+    failed, jobs = {}, {}
+    with no_orphans(), ThreadPoolExecutor(WORKERS) as pool:
         try:
-            for student in (s for s in students if s not in failed):
-                try:  # whatever one submission does, the others are graded
-                    made[student] = prepare(course, student, release, text)
-                    before = last(course, student).get("made_of")
-                    if again or before != made[student].metadata["grading"]["made_of"]:
-                        cells, tasks = job_of(made[student], source)
-                        future = pool.submit(run, cells, tasks, isolated=not unfit, **limits)
-                        running[future] = student, tasks
-                except Exception as error:
-                    failed[student] = f"{NOT_GRADED}: {error}"
-            for future in tqdm(as_completed(running), "grading", len(running), unit="notebook"):
-                student, tasks = running[future]
-                for step in ("rebuilt", "autograded", "feedback"):
-                    shutil.rmtree(course.notebook(f"{step}/{student}").parent, ignore_errors=True)
-                try:
-                    fill(made[student], tasks, future.result())
-                    made[student].metadata["grading"]["remarks"] += ["not isolated"] * bool(unfit)
-                    course.notebook(f"rebuilt/{student}").parent.mkdir(parents=True)
-                    nbformat.write(made[student], course.notebook(f"rebuilt/{student}"))
-                except Exception as error:
-                    failed[student] = f"{NOT_GRADED}: {error}"
+            for student, files in found.items():
+                jobs[pool.submit(grade_one, course, student, files, unfit, limits)] = student
+            for job in tqdm(as_completed(jobs), "grading", len(jobs), unit="notebook"):
+                if error := job.exception():  # whatever one submission does, the others are graded
+                    failed[jobs[job]] = f"{NOT_GRADED}: {error}"
         finally:
             stop.set()  # what still runs after Ctrl-C
             pool.shutdown(cancel_futures=True)
     trouble = ""
-    if len(failed) < len(students):
+    if len(failed) < len(found):
         trouble = course.run(Autograde, force=False) or course.run(GenerateFeedback, force=False)
-    return [row_of(course, s, points, taken.get(s), failed.get(s), trouble) for s in students]
+    students = sorted(found)
+    return pd.DataFrame([row_of(course, s, failed.get(s, ""), trouble) for s in students])
 
 
-def row_of(course: Course, student: str, points: dict, taken: str, failed: str, trouble: str):
+def row_of(course: Course, student: str, failed: str, trouble: str) -> dict:
     """Return and print a student's row, with points that a teacher changed in formgrader."""
+    points = points_of(course.read("release"))
     scores, total, most = dict.fromkeys(points, ""), "", sum(points.values())
     try:
         if not failed:
-            remarks = [taken, *last(course, student)["remarks"]]
+            remarks = noted(course, student)["remarks"]
             with Gradebook(f"sqlite:///{course.root / 'gradebook.db'}") as gradebook:
                 found = gradebook.find_submission_notebook(course.name, course.name, student).grades
-                scores = {g.name.removeprefix("test-").replace("-", "."): g.score for g in found}
-            scores = {key: f"{scores[key]:g}" for key in points}
-            total = f"{sum(map(float, scores.values())):g}"
+                earned = {g.name.removeprefix("test-").replace("-", "."): g.score for g in found}
+            scores = {key: f"{earned[key]:g}" for key in points}
+            total = f"{sum(earned.values()):g}"
     except Exception as error:
         failed = f"{NOT_GRADED}: {[repr(error), *trouble.strip().splitlines()][-1]}"
-    remark = failed or "; ".join(filter(None, remarks))
+    remark = failed or "; ".join(remarks)
     each = "  ".join(f"{key} {scores[key]}/{points[key]}" for key in points)
     print(f"{student}: {each}  total {total}/{most}  {remark}".rstrip())
     return {"student": student, **scores, "total": total, "max": most, "remark": remark}
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; return 1 if anything is wrong, else 0."""
+def main() -> int:
+    """Run the command line; return 1 if somebody was not graded, else 0."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    commands = parser.add_subparsers(dest="command", required=True)
-    for command in ("make", "grade"):
-        part = commands.add_parser(command)
-        part.add_argument("number", metavar="NN", help="the notebook, like 05")
-        part.add_argument("--course", type=Path, default=ROOT / "grading", help="nbgrader's folder")
-    part.add_argument("--submitted", type=Path, help="a folder of files STUDENT.ipynb")
-    part.add_argument("--seconds", type=float, default=20, help="for an exercise (default 20)")
-    part.add_argument("--memory", type=float, default=2, help="GB for a submission (default 2)")
-    part.add_argument("--again", action="store_true", help="also those that have not changed")
-    options = parser.parse_args(arguments)
-    try:
-        course = Course(options.course.resolve(), options.number)
-        if options.command == "make":
-            make(course)
-            return 0
-        submitted = options.submitted and Path(os.path.expanduser(options.submitted))
-        taken = take_in(course, submitted) if submitted else {}
-        limits = {"seconds": options.seconds, "memory_gb": options.memory}
-        rows = grade(course, taken, again=options.again, **limits)
-        table = course.root / f"{course.name}.csv"
-        with table.open("w", encoding="utf-8-sig", newline="") as file:  # for spreadsheets
-            writer = csv.DictWriter(file, rows[0])
-            writer.writeheader()
-            writer.writerows(rows)
-        print(f"table:    {table}\nfeedback: {course.notebook('feedback/STUDENT').parent}")
-    except AssignmentError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return int(any(row["remark"].startswith(NOT_GRADED) for row in rows))
+    parser.add_argument("command", choices=("make", "grade"))
+    parser.add_argument("number", metavar="NN", help="the notebook, like 05")
+    parser.add_argument("--course", type=Path, default=ROOT / "grading", help="nbgrader's folder")
+    parser.add_argument("--submitted", type=Path, help="a folder of files STUDENT.ipynb")
+    parser.add_argument("--seconds", type=float, default=20, help="for an exercise (default 20)")
+    parser.add_argument("--memory", type=float, default=2, help="GB for a process (default 2)")
+    options = parser.parse_args()
+    course = Course(options.course.resolve(), options.number)
+    if options.command == "make":
+        make(course)
+        return 0
+    found, folder = {}, options.submitted and options.submitted.expanduser()
+    if folder and not (found := find(folder, options.number)):
+        sys.exit(f"no .ipynb files in {folder}")
+    rows = grade(course, found, seconds=options.seconds, memory_gb=options.memory)
+    table = course.root / f"{course.name}.csv"
+    rows.to_csv(table, index=False, encoding="utf-8-sig")  # for spreadsheets
+    print(f"table:    {table}\nfeedback: {course.notebook('feedback/STUDENT').parent}")
+    return int(rows["remark"].str.startswith(NOT_GRADED).any())
 
 
 if __name__ == "__main__":

@@ -5,11 +5,8 @@ no network, no process of others and no file of the teacher. It leaves one file 
 which is read here after everything inside is dead, and compared here.
 """
 
-import base64
-import builtins
 import contextlib
-import functools
-import importlib.util
+import ctypes
 import json
 import os
 import platform
@@ -22,34 +19,33 @@ import sys
 import tempfile
 import threading
 import time
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
 import psutil
-import torch
+from answers import read_outcome
 
 from srlib.exercises import get_exercise
-from srlib.exercises.safe_call import Misfit, NotAttempted, Outcome
+from srlib.exercises.safe_call import Outcome
 
 ROOT = Path(__file__).resolve().parents[1]
 ANSWERS = Path(__file__).with_name("answers.py")
-LOADING_S = 600  # off the learner's clock
-RESULT_SIZE = 4_000_000  # bytes that an exercise may give back
+LONGEST_S = 600  # by the clock, for loading or an exercise
+RESULT_SIZE = 1_000_000  # bytes that an exercise may give back
 FILE_SIZE = 64_000_000  # bytes of any file that a submission writes
 FOLDER_SIZE = 256_000_000  # bytes of its /tmp, and of its /dev/shm
-PROCESSES = 40  # that a submission may have at a time
-DEPTH = 30  # of lists in lists
+PROCESSES = 100 + 2 * (os.cpu_count() or 1)  # that a submission may have at a time, with threads
+PR_SET_CHILD_SUBREAPER = 36
 stop = threading.Event()  # ends all that run
+judging = threading.Lock()  # references may draw random numbers, whose state all threads share
 
 
 class NotGradedError(Exception):
     """Something kept a submission from being graded that is not its author's fault."""
 
 
-@dataclass(frozen=True)
-class Task:
+class Task(NamedTuple):
     """An exercise to run: its id, its function's name, the seed of its twins, the cell's code."""
 
     id: str
@@ -58,71 +54,31 @@ class Task:
     source: str
 
 
-@dataclass
-class Answer:
-    """What came of one exercise: the outcomes of its function, or what stopped it."""
+class Answer(NamedTuple):
+    """What came of one exercise: the outcomes of its function, and what stopped it."""
 
-    outcomes: list[Outcome] = field(default_factory=list)
-    stopped: str = ""
+    outcomes: list[Outcome]
+    stopped: str
 
 
 def read_bounded(path: Path, size: int) -> bytes:
     """Read a plain file of at most `size` bytes; ValueError if it is anything else."""
     if not stat.S_ISREG(path.lstat().st_mode):
         raise ValueError(f"{path.name} is no file, but a folder, a link or a pipe")
-    kinds = ("O_NOFOLLOW", "O_NONBLOCK", "O_BINARY")  # some are missing on Windows, one elsewhere
-    flags = sum(getattr(os, kind, 0) for kind in kinds)
-    with open(os.open(path, os.O_RDONLY | flags), "rb") as file:
+    with path.open("rb") as file:
         content = file.read(size + 1)
     if len(content) > size:
         raise ValueError(f"{path.name} has more than {size // 10**6} MB")
     return content
 
 
-def decode(value: Any, depth: int = 0) -> Any:
-    """Turn back what `answers.encode` made, as data only; any exception if it is something else."""
-    if depth > DEPTH or isinstance(value, list):
-        raise ValueError("no value")
-    if not isinstance(value, dict):
-        return value
-    ((kind, content),) = value.items()
-    if kind in ("array", "tensor"):
-        dtype, shape, data = content
-        if not re.fullmatch(r"[<>|][biufc]\d{1,2}", dtype):
-            raise ValueError("no dtype")
-        array = np.frombuffer(base64.b64decode(data), dtype).reshape(shape).copy()
-        return torch.from_numpy(array) if kind == "tensor" else array
-    if kind == "dict":
-        return {decode(key, depth + 1): decode(part, depth + 1) for key, part in content}
-    if kind == "object":
-        return type(content[:80], (), {})()
-    return {"list": list, "tuple": tuple}[kind](decode(part, depth + 1) for part in content)
-
-
-def decode_outcome(event: dict) -> Outcome:
-    """Turn back an outcome; exceptions of unknown type become others of the same name."""
-    changed = tuple(place for place in event["changed"] if isinstance(place, (int, str)))
-    if "error" not in event:
-        return Outcome(decode(event["value"]), None, changed)
-    name, text = (part[:2000] for part in event["error"])
-    kind = {"Misfit": Misfit, "NotAttempted": NotAttempted}.get(name) or vars(builtins).get(name)
-    with contextlib.suppress(TypeError):  # UnicodeDecodeError and its like want more than a text
-        if isinstance(kind, type) and issubclass(kind, BaseException):
-            return Outcome(None, kind(text), changed)
-    return Outcome(None, type(name, (Exception,), {})(text), changed)
-
-
-def read_answer(path: Path, unfinished: str) -> Answer:
+def read_answer(path: Path) -> Answer:
     """Read the file of an exercise; whatever is wrong with it stops the exercise."""
     try:
-        if not (content := read_bounded(path, RESULT_SIZE)):
-            return Answer(stopped=unfinished)
-        found = json.loads(content)
-        return Answer(
-            [decode_outcome(event) for event in found["outcomes"]], found["stopped"][:500]
-        )
+        found = json.loads(read_bounded(path, RESULT_SIZE))
+        return Answer([read_outcome(text) for text in found["outcomes"]], found["stopped"][:500])
     except Exception as error:  # anything may have been written there
-        return Answer(stopped=f"gave back what is no result ({type(error).__name__}).")
+        return Answer([], f"gave back what is no result ({str(error)[:100]}).")
 
 
 def verdict(task: Task, answer: Answer) -> tuple[int, str]:
@@ -132,14 +88,16 @@ def verdict(task: Task, answer: Answer) -> tuple[int, str]:
     if not answer.outcomes:
         return 0, label + (answer.stopped or "there is no such function.")
     cases, twins = exercise.cases(), exercise.twins(task.seed)
-    shown = exercise.judge(cases, answer.outcomes[: len(cases)])
-    hidden = exercise.judge(twins, answer.outcomes[len(cases) :])
-    text = "passed."
-    if shown.status == "not attempted":
-        text = "not attempted."
-    elif shown.status == "failed":
+    try:
+        with judging:
+            shown = exercise.judge(cases, answer.outcomes[: len(cases)])
+            hidden = exercise.judge(twins, answer.outcomes[len(cases) :])
+    except (LookupError, RecursionError):  # lists too deep, changed arguments that do not exist
+        return 0, f"{label}gave back what cannot be compared."
+    text = f"{shown.status}."
+    if shown.status == "failed":
         text = f"not right yet. {shown.message}"
-    elif hidden.status == "failed" or len(hidden.right) < len(twins):
+    elif shown.status == "passed" and hidden.status != "passed":
         text = f"right with the numbers shown, not with others. {hidden.message}"
     after = f"\nAfter the function, the cell stopped: {answer.stopped}" if answer.stopped else ""
     return sum(map(all, zip(shown.right, hidden.right, strict=False))), label + text + after
@@ -150,39 +108,31 @@ def _bubblewrap(folder: Path, files: list[Path]) -> list[str]:
     space = ["--perms", "1777", "--size", str(FOLDER_SIZE), "--tmpfs"]
     command = ["bwrap", "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts"]
     command += ["--unshare-cgroup-try", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
-    if os.geteuid() == 0:  # the sandbox becomes another user, see `answers.set_limits`
+    if os.geteuid() == 0:  # what runs inside becomes another user
         command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID"]
     command += ["--proc", "/proc", "--dev", "/dev", *space, "/dev/shm", "--remount-ro", "/dev"]
     command += [*space, "/tmp"]
-    for path in map(Path, ("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32")):
-        link = ["--symlink", os.readlink(path)] if path.is_symlink() else ["--ro-bind-try", path]
-        command += [*map(str, link), str(path)]
-    python = Path(sys.executable).resolve().parents[1]
-    packages = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
-    package = Path(importlib.util.find_spec("srlib").origin).parent
-    course = [package, ROOT / "data", ROOT / "pyproject.toml", ANSWERS]
-    system = ["/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/sys/devices/system/cpu"]
-    paths = ["/usr", sys.base_prefix, python, sys.prefix, *packages, *course, *system, folder]
-    seen = {Path("/"), Path("/tmp")}
-    for path in dict.fromkeys(map(Path, paths)):
-        for parent in reversed([one for one in path.parents if one not in seen]):
-            command += ["--perms", "0755", "--dir", str(parent)]
-        command += ["--ro-bind-try", str(path), str(path)]
-        seen |= {path, *path.parents}
-    for file in files:  # these can be written, and no others made
-        command += ["--bind", str(file), str(file)]
+    system = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"]
+    system += ["/etc/ld.so.cache", "/etc/alternatives", "/etc/fonts", "/sys/devices/system/cpu"]
+    python = [sys.base_prefix, Path(sys.executable).resolve().parents[1], sys.prefix]
+    course = [ROOT / "srlib", ROOT / "data", ROOT / "pyproject.toml", ANSWERS]
+    paths = list(map(Path, [*system, *python, *course, folder]))
+    parents = {parent for path in paths for parent in path.parents} - {Path("/"), Path("/tmp")}
+    for parent in sorted(parents):  # for whoever is not root, too
+        command += ["--perms", "0755", "--dir", str(parent)]
+    for path in map(str, paths):
+        command += ["--ro-bind-try", path, path]
+    for file in map(str, files):  # these can be written, and no others made
+        command += ["--bind", file, file]
     return [*command, "--remount-ro", "/", "--chdir", "/tmp", "--"]
 
 
-@functools.cache
 def why_not_isolated() -> str:
-    """Try the sandbox once; return why there is none, empty if there is."""
-    if sys.platform != "linux":
-        return "bubblewrap is for Linux only"
+    """Try the sandbox; return why there is none, empty if there is."""
     if not shutil.which("bwrap"):
         return "bubblewrap is not installed"
     try:
-        run({"given": (), "added": ()}, [])
+        run({"given": (), "added": ()}, [Task("00.1", "nothing", 0, "")])
     except NotGradedError as error:
         return f"bubblewrap does not work here: {error}"
     return ""
@@ -195,98 +145,117 @@ def run(
 
     `cells` holds under "given" the course's cells, each with whether it is run whole or only for
     what it defines, and under "added" the learner's own. An exercise may compute for `seconds`, and
-    take three times as long by the clock. A process may take `memory_gb` GiB, all together twice
-    as much. NotGradedError if they could not be started or loaded.
+    wait as long. A process may take `memory_gb` GiB, all together twice as much. What breaks a
+    limit, or Python, ends the sandbox; the exercises after it get another one. NotGradedError if
+    it could not be started or loaded.
     """
     root = isolated and os.geteuid() == 0
-    with tempfile.TemporaryDirectory(prefix="grading", ignore_cleanup_errors=True) as name:
-        folder = Path(name).resolve()
-        files = [folder / file for file in ("ready", *(task.id for task in tasks))]
-        work = {"seconds": seconds, "wall": 3 * seconds, "loading": LOADING_S, "size": RESULT_SIZE}
-        work |= {**cells, "tasks": [asdict(task) for task in tasks]}
-        work["user"] = 10**9 + secrets.randbelow(10**9) if root else 0  # nobody else's number
-        limits = {"DATA": int(memory_gb * 2**30), "FSIZE": FILE_SIZE, "CORE": 0}
-        version = tuple(map(int, re.findall(r"\d+", platform.release())[:2]))
-        if root or (isolated and version >= (5, 14)):  # before, it counts all that the user runs
-            limits["NPROC"] = 3 * PROCESSES + 2 * (os.cpu_count() or 1)  # here threads count too
-        work["limits"] = {f"RLIMIT_{kind}": most for kind, most in limits.items()}
-        (folder / "job.json").write_text(json.dumps(work))
-        for file in files:
-            file.touch()
-        if root:  # the other user has to read it, and to write those
-            for path in (folder, folder / "job.json", *files):
-                path.chmod(0o755 if path == folder else 0o666)
-        home = "/tmp" if isolated else name
-        environment = {"HOME": home, "TMPDIR": home, "USER": "learner", "LANG": "C.UTF-8"}
-        environment |= {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT)}
-        environment |= {"SRLIB_PROFILE": "ci", "MPLBACKEND": "agg", "CUDA_VISIBLE_DEVICES": "-1"}
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        environment |= {k: v for k, v in os.environ.items() if k == "SYSTEMROOT"}  # of Windows
-        command = [sys.executable, "-sP", str(ANSWERS), str(folder)]
-        command = _bubblewrap(folder, files) + command if isolated else command
-        with tempfile.TemporaryFile() as errors:
-            options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "cwd": name}
-            process = subprocess.Popen(command, env=environment, stderr=errors, **options)
-            try:
-                killed = _watch(process, files[0], work, 2 * memory_gb)
-            finally:
-                _end(process)
-            if files[0].stat().st_size == 0:
-                errors.seek(0)
-                said = errors.read(10**6).decode(errors="replace").strip().splitlines()
-                raise NotGradedError(killed or (said[-1] if said else "it ended early")[:300])
-        return {task.id: read_answer(folder / task.id, killed or "ended Python.") for task in tasks}
+    job = {**cells, "tasks": [task._asdict() for task in tasks]}
+    job |= {"seconds": seconds, "memory_gb": 2 * memory_gb}
+    job["user"] = 10**9 + secrets.randbelow(10**9) if root else 0  # nobody else's number
+    job["limits"] = {"DATA": int(memory_gb * 2**30), "FSIZE": FILE_SIZE, "CORE": 0}
+    kernel = tuple(map(int, re.findall(r"\d+", platform.release())[:2]))
+    if root or (isolated and kernel >= (5, 14)):  # before, it counts all that the user runs
+        job["limits"]["NPROC"] = PROCESSES
+    answers: list[Answer] = []
+    while todo := tasks[len(answers) :]:
+        with tempfile.TemporaryDirectory(prefix="grading", ignore_cleanup_errors=True) as name:
+            folder = Path(name).resolve()
+            files = [folder / file for file in ("progress", *(task.id for task in todo))]
+            for file in files:
+                file.touch()
+            job["first"] = len(answers)
+            (folder / "job.json").write_text(json.dumps(job))
+            stopped = _run_inside(folder, files, job, isolated)
+            done = files[1:][: files[0].stat().st_size - 1]
+            answers += map(read_answer, done)
+            if len(done) < len(todo):
+                answers.append(Answer([], stopped or "ended Python."))
+    return dict(zip((task.id for task in tasks), answers, strict=True))
 
 
-def _watch(process: subprocess.Popen, ready: Path, work: dict, memory_gb: float) -> str:
-    """Wait for a sandbox to end; return why it has to be ended before, if so."""
-    deadline, loaded, before = time.monotonic() + LOADING_S, False, 0.0
-    number = len(work["tasks"])
+def _run_inside(folder: Path, files: list[Path], job: dict, isolated: bool) -> str:
+    """Run `answers` until all that it started is dead; return why it was ended, if it was."""
+    home = "/tmp" if isolated else str(folder)
+    environment = {"HOME": home, "TMPDIR": home, "USER": "learner", "LANG": "C.UTF-8"}
+    environment |= {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT)}
+    environment |= {"SRLIB_PROFILE": "ci", "MPLBACKEND": "agg", "CUDA_VISIBLE_DEVICES": "-1"}
+    environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    environment |= {k: v for k, v in os.environ.items() if k == "SYSTEMROOT"}  # of Windows
+    command = [sys.executable, "-sP", str(ANSWERS), str(folder)]
+    command = _bubblewrap(folder, files) + command if isolated else command
+    with tempfile.TemporaryFile() as errors:
+        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "cwd": folder}
+        process = subprocess.Popen(command, env=environment, stderr=errors, **options)
+        try:
+            killed = _watch(process, files, job)
+        finally:
+            _end(process)
+        if not files[0].stat().st_size:
+            errors.seek(0)
+            said = errors.read(10**6).decode(errors="replace").strip().splitlines()
+            raise NotGradedError(killed or ["it ended early", *said][-1][:300])
+    return killed
+
+
+def _watch(process: psutil.Popen, files: list[Path], job: dict) -> str:
+    """Wait for a sandbox to end; return why it has to be ended before, if so.
+
+    On a busy machine a second of computing takes long, but something is computed all the time.
+    """
+    done, before, computed, seconds = 0, 0.0, 0.0, job["seconds"]
+    began = active = time.monotonic()
     while process.poll() is None:
         time.sleep(0.1)
-        memory, computed, inside = 0, 0.0, _inside(process)
-        for part in inside:
+        memory, last, computed, now = 0, computed, 0.0, time.monotonic()
+        for part in _inside(process):
             with contextlib.suppress(psutil.Error):  # gone meanwhile
                 memory += part.memory_info().rss
                 computed += sum(part.cpu_times()[:4])  # with what its ended children took
-                if part.status() == psutil.STATUS_STOPPED:
-                    return "stopped a process."
-        if not loaded and ready.stat().st_size:
-            loaded, before = True, computed
-            again = 0 if sys.platform == "linux" else LOADING_S  # each process loads everything
-            deadline = time.monotonic() + number * (work["wall"] + again) + 60
+        active = now if computed != last else active
+        if (size := min(files[0].stat().st_size, len(files))) > done:  # the next exercise begins
+            done, before, began, active = size, computed, now, now
         if stop.is_set():
             raise NotGradedError("it was interrupted")
-        if time.monotonic() > deadline:
-            return "ran out of time." if loaded else f"loading took more than {LOADING_S} s"
-        if memory > memory_gb * 2**30:
-            return f"needed more than {memory_gb:g} GB of memory in all its processes."
-        if len(inside) > PROCESSES:
-            return f"started more than {PROCESSES} processes."
-        if loaded and computed - before > 1.5 * number * work["seconds"] + 10:
-            return "ran out of time in all its processes."
+        if memory > job["memory_gb"] * 2**30:
+            return f"needed more than {job['memory_gb']:g} GB of memory in all its processes."
+        if done and max(computed - before, now - active) > seconds:
+            return f"ran out of time ({seconds:g} s of computing, or of waiting)."
+        if now - began > LONGEST_S:
+            return f"took more than {LONGEST_S} s."
     return ""
 
 
-def _inside(process: subprocess.Popen) -> list[psutil.Process]:
-    """Return the processes that live within a sandbox, and its own."""
-    found = []
+def _inside(process: subprocess.Popen) -> set[psutil.Process]:
+    """Return a sandbox's own process and all that live within it."""
     with contextlib.suppress(psutil.Error):
         top = psutil.Process(process.pid)
-        for part in (*top.children(recursive=True), top):
-            with contextlib.suppress(psutil.Error):
-                found += [part] if part.status() != psutil.STATUS_ZOMBIE else []
-    return found
+        return {top, *top.children(recursive=True)}
+    return set()
 
 
 def _end(process: subprocess.Popen) -> None:
-    """Kill all that lives within a sandbox, and then what started it."""
-    with contextlib.suppress(psutil.Error):
-        psutil.Process(process.pid).suspend()  # it starts nothing more
-    while inside := [part for part in _inside(process) if part.pid != process.pid]:
-        for part in inside:
+    """Kill all that lives within a sandbox; before, stop it, so that it starts nothing more."""
+    found = set()
+    while new := _inside(process) - found:
+        found |= new
+        for part in new:
             with contextlib.suppress(psutil.Error):
-                part.kill()
-        psutil.wait_procs(inside, timeout=0.1)
-    process.kill()
+                part.suspend()
+    for part in found:
+        with contextlib.suppress(psutil.Error):
+            part.kill()
+    psutil.wait_procs(found, timeout=10)
     process.wait()
+
+
+@contextlib.contextmanager
+def no_orphans() -> Iterator[None]:
+    """Adopt processes whose parent is gone, as far as the system can, and end them at last."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    try:
+        yield
+    finally:
+        for left in psutil.Process().children(recursive=True):
+            left.kill()
