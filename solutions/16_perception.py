@@ -822,10 +822,10 @@ show(
 # such front has a side that nobody reaches (Blau and Michaeli 2018): the best mean is soft, and
 # what is not soft is not the mean. Bicubic lies behind the blends, so it is simply worse.
 #
-# And grain lies a little in front of their curve: by these measures the cheapest trick keeps up with
-# the network. So look, in the figure below: grain is as rough in the eye as in the fur, and the
-# network knows which is which. Neither measure asks where a patch belongs. Who reports one number
-# reports the wrong thing.
+# And grain lies a little in front of their curve: by these measures the cheapest trick keeps up
+# with the network. So look, in the figure below: grain is as rough in the eye as in the fur, and
+# the network knows which is which. Neither measure asks where a patch belongs. Who reports one
+# number reports the wrong thing.
 #
 # </details>
 #
