@@ -79,7 +79,7 @@ class Reader:
         page.on("console", self._console)
         page.on("pageerror", lambda error: self._note(f"script error: {error}"))
         page.on("request", self._request)
-        page.on("requestfailed", lambda request: self._note(f"failed request: {request.url[:200]}"))
+        page.on("requestfailed", self._failure)
         page.on("response", self._response)
 
     def _note(self, fault: str):
@@ -92,6 +92,10 @@ class Reader:
     def _request(self, request):
         if not request.url.startswith((self.base, "data:", "blob:")):
             self._note(f"asked another host: {request.url[:200]}")
+
+    def _failure(self, request):
+        if request.failure != "net::ERR_ABORTED":  # another page was opened meanwhile
+            self._note(f"failed request: {request.url[:200]}, {request.failure}")
 
     def _response(self, response):
         if response.status >= 400:

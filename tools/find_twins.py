@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 
 from srlib._atomic import atomic_write
 from srlib.data import load_images
-from srlib.metrics import rgb_to_y
+from srlib.image import rgb_to_y
 from srlib.resample import imresize
 
 FOLDER = Path(__file__).resolve().parents[1] / "data" / "fingerprints"

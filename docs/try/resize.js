@@ -7,32 +7,11 @@
 const box = (x) => (x >= -0.5 && x < 0.5 ? 1 : 0);
 const triangle = (x) => Math.max(1 - Math.abs(x), 0);
 
-// x * x * x has two roundings; NumPy's x ** 3 has one. This one, too: the products' rounding errors
-// are found by Dekker's splitting and put back.
-function cube(x) {
-  const square = x * x;
-  const rest = productError(x, x, square);
-  const result = square * x;
-  return result + (productError(square, x, result) + rest * x);
-}
-
-function productError(a, b, product) {
-  const [aHead, aTail] = split(a);
-  const [bHead, bTail] = split(b);
-  return aTail * bTail - (product - aHead * bHead - aTail * bHead - aHead * bTail);
-}
-
-function split(a) {
-  const large = 134217729 * a; // 2 ** 27 + 1
-  const high = large - (large - a);
-  return [high, a - high];
-}
-
 function bicubic(distance) {
   const a = -0.5;
   const x = Math.abs(distance);
-  if (x <= 1) return (a + 2) * cube(x) - (a + 3) * (x * x) + 1;
-  if (x <= 2) return a * cube(x) - 5 * a * (x * x) + 8 * a * x - 4 * a;
+  if (x <= 1) return (a + 2) * (x * x * x) - (a + 3) * (x * x) + 1;
+  if (x <= 2) return a * (x * x * x) - 5 * a * (x * x) + 8 * a * x - 4 * a;
   return 0;
 }
 
