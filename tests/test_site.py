@@ -187,8 +187,8 @@ class TestInTheBrowser:
             button.click()
             for name, value in parse_qsl(setting):
                 if name in ("a", "b", "kernel", "jpeg", "zoom"):
-                    asked = f"document.getElementById('{name}').value === '{value}'"
-                    reader.page.wait_for_function(asked)
+                    asked = "([name, value]) => document.getElementById(name).value === value"
+                    reader.page.wait_for_function(asked, arg=[name, value])
         assert reader.faults == []
 
     def test_the_start_page_shows_the_picture_and_three_ways_in_at_once(self, reader):
