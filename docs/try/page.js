@@ -147,7 +147,7 @@ function openCourse(name) {
 function openOwn(blob, name) {
   own = name;
   touched = true;
-  change({ image: OWN, shrink: false, x: 0.5, y: 0.5 }, false);
+  change({ image: OWN, shrink: false, zoom: 1, x: 0.5, y: 0.5 }, false);
   openBy({ blob, name });
 }
 
