@@ -280,7 +280,8 @@ def gather(root: Path, target: Path, packages: Path) -> None:
 def build(root: Path, output: Path) -> None:
     """Build the site into `output`; raise SiteError on any fault, warnings included."""
     work = root / "build" / "site-work"
-    gather(root, work / "source", install_packages(root))
+    packages = install_packages(root)
+    gather(root, work / "source", packages)
     shutil.rmtree(work / "site", ignore_errors=True)
     command = [sys.executable, "-m", "sphinx", "-b", "html", "-q", "-W", "--keep-going"]
     command += ["-j", "auto", "-E", "-d", str(work / "doctrees")]
@@ -292,7 +293,7 @@ def build(root: Path, output: Path) -> None:
     path = os.pathsep.join([str(root), tools, *filter(None, [os.environ.get("PYTHONPATH")])])
     if subprocess.run(command, env=os.environ | {"PYTHONPATH": path}).returncode:
         raise SiteError("Sphinx found faults, see above; the site was not replaced")
-    build_try.build(root, work / "site" / "try", root / "build" / "npm" / "node_modules")
+    build_try.build(root, work / "site" / "try", packages)
     shutil.rmtree(output, ignore_errors=True)
     output.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(work / "site", output)

@@ -79,6 +79,12 @@ def script(place: str, content: bytes) -> str:
     return f'receive({json.dumps(place)},"{text}");\n'
 
 
+def with_header(header: dict, content: bytes) -> bytes:
+    """Put a table about a binary in front of it, as networks.js takes it off again."""
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(4, "little") + text + content
+
+
 def packed_weights(weights: dict[str, np.ndarray]) -> bytes:
     """Return float32 arrays one after the other, as float16 where that loses nothing."""
     return b"".join(
@@ -169,9 +175,8 @@ def network_content(network: torch.nn.Module, state: dict) -> bytes:
         for name, start, count in state["rows"]
     ]
     skeleton = base64.b64decode(state["skeleton"])
-    header = json.dumps({"skeleton": len(skeleton), "rows": rows}).encode()
     numbers = packed_weights({name: weights[name] for name, *_ in state["rows"]})
-    return len(header).to_bytes(4, "little") + header + skeleton + numbers
+    return with_header({"skeleton": len(skeleton), "rows": rows}, skeleton + numbers)
 
 
 def describe(name: str, record: dict) -> dict:
@@ -295,8 +300,8 @@ def build(root: Path, output: Path, packages: Path) -> dict:
         library, glue, program = (
             (packages / "onnxruntime-web/dist" / file).read_bytes() for file in files
         )
-        header = json.dumps({"library": len(library), "glue": len(glue)}).encode()
-        content = len(header).to_bytes(4, "little") + header + library + glue + program
+        header = {"library": len(library), "glue": len(glue)}
+        content = with_header(header, library + glue + program)
         (output / f"runtimes/{name}.js").write_text(script(f"runtimes/{name}", content), "utf-8")
     shutil.copy(root / "docs/_static/favicon.svg", output)
     bundle(root / "docs/try", output, packages, manifest)

@@ -112,8 +112,7 @@ def main(run_folder: Path, name: str):
     damages = DAMAGES if record.get("degrade") else {}
     ways = {"this network": model}
     if damages or record["loss"] == "adversarial":
-        record["the_one_before"] = first_piece(record, name)["start_from"]
-        ways["the one before"] = load_pretrained(record["the_one_before"])
+        ways["the one before"] = load_pretrained(first_piece(record, name)["start_from"])
     ways["bicubic"] = lambda lr: imresize(lr, scale)
     scores = {}
     for benchmark in ("Set5", "Set14"):
@@ -190,7 +189,7 @@ please. It is not for evidence, diagnosis, reading or measuring; there, use the 
 started from."""
 
 
-def natural_text(record, natural):
+def natural_text(record, before, natural):
     """Return what the card of an adversarial training says about naturalness, Markdown."""
     if not natural:
         return ""
@@ -202,7 +201,7 @@ def natural_text(record, natural):
     return f"""
 PSNR in dB as above; patch distance: the mean of `srlib.perception.sliced_wasserstein` over three
 levels, in grey levels; NIQE with the course's model. Less is better for both. "The one before" is
-{record["the_one_before"]}.
+{before}.
 
 | photographs | enlarged by | PSNR | patch distance | NIQE |
 |---|---|---|---|---|
@@ -212,7 +211,7 @@ The loss is `srlib.training.adversarial.AdversarialLoss` with {weights}.
 """
 
 
-def seen_text(record):
+def seen_text(record, before):
     """Return what the card says of the damage that a network was trained on, Markdown."""
     if not record.get("degrade"):
         return _CLEAN
@@ -220,7 +219,7 @@ def seen_text(record):
 (`{record["degrade"]}`,
 blur in HR pixels, noise in grey levels). It takes away what JPEG, noise and a little blur left, and
 pays for it on clean images, as the rows show. Motion blur, scratches and a JPEG of a JPEG it has
-not seen. "The one before" is {record["the_one_before"]};
+not seen. "The one before" is {before};
 `--strength S` mixes both, from that one at 0 to this one at 1.
 """
 
@@ -228,6 +227,7 @@ not seen. "The one before" is {record["the_one_before"]};
 def card(name, record, scores, log, natural=()):
     """Return the model card, Markdown; `scores` as {benchmark: {way: (PSNR in dB, SSIM)}}."""
     network = ", ".join(f"{key}={value!r}" for key, value in record["network"].items())
+    before = first_piece(record, name)["start_from"]
     ways = list(next(iter(scores.values())))
     head = f"| benchmark | {' | '.join(ways)} |\n|{'---|' * (1 + len(ways))}"
     rows = "\n".join(
@@ -254,10 +254,10 @@ as RGB (`python -m srlib evaluate --method {name} --scale {record["scale"]}`).
 
 {head}
 {rows}
-{natural_text(record, natural)}
+{natural_text(record, before, natural)}
 ## What it is for, and not for
 
-{seen_text(record)}
+{seen_text(record, before)}
 {_PLEASING if natural else _FAITHFUL}
 
 ## How it was made

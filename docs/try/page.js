@@ -1,7 +1,7 @@
 // The page: controls, the address, the two workers, and what they say.
 
 import manifest from "./manifest.json";
-import { INTERPOLATION, SCALES, fitted, fromHash, networksOf, toHash } from "./state.js";
+import { INTERPOLATION, SCALES, fitted, fromHash, network, networksOf, toHash } from "./state.js";
 import { View } from "./view.js";
 import workerProgram from "./worker.txt";
 
@@ -189,12 +189,11 @@ function resultSize() {
 }
 
 function tryGpu() {
-  const network = [state.a, state.b].map(networkNamed).find(Boolean);
-  if (network) networks.postMessage({ type: "try-gpu", network: { ...network, strength: 1 } });
+  const used = network(state.a) ?? network(state.b);
+  if (used) networks.postMessage({ type: "try-gpu", network: { ...used, strength: 1 } });
 }
 
-const networkNamed = (name) => manifest.networks.find((one) => one.name === name);
-const title = (name) => networkNamed(name)?.label ?? INTERPOLATION[name];
+const title = (name) => network(name)?.label ?? INTERPOLATION[name];
 
 const NEEDS_PICTURE = ["image", "scale", "a", "b", "strength", "shrink", "kernel", "blur", "noise",
   "jpeg", "zoom", "x", "y", "show"];
@@ -234,7 +233,7 @@ function show() {
   $("damage").disabled = !state.shrink;
   $("show").disabled = !state.shrink;
   $("undamaged").hidden = !(state.blur || state.noise || state.jpeg);
-  const used = [state.a, state.b].map(networkNamed).filter(Boolean);
+  const used = [state.a, state.b].map(network).filter(Boolean);
   const blendable = used.filter((one) => one.start);
   const somewhere = networksOf(state.scale).some((one) => one.start);
   $("strength-row").hidden = !somewhere;
@@ -442,7 +441,7 @@ function build() {
 build();
 listen();
 if (!computes) {
-  for (const side of ["a", "b"]) if (networkNamed(state[side])) state[side] = "lanczos3";
+  for (const side of ["a", "b"]) if (network(state[side])) state[side] = "lanczos3";
 }
 view.update({ zoom: state.zoom, x: state.x, y: state.y, wipe: state.wipe });
 show();

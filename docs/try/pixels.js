@@ -7,7 +7,8 @@ import { LEAST_SIDE, Told, readPhoto, throughJpeg, toRgba } from "./photo.js";
 import { PngWriter } from "./png.js";
 import { resize } from "./resize.js";
 import { errorMap, luma, psnr, ssim } from "./score.js";
-import { distance, network, networkWindow, tilesOf, tileSide } from "./tiles.js";
+import { network } from "./state.js";
+import { distance, networkWindow, tilesOf, tileSide } from "./tiles.js";
 
 const WHOLE = 1.3e6; // pixels of a result up to which all of it is made, not only what is seen
 const MOST_TILES = 2 ** 26; // bytes of finished tiles that are kept

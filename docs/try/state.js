@@ -36,11 +36,13 @@ const number = (low, high) => (text) => {
 };
 const oneOf = (values) => (text) => (values.includes(text) ? text : undefined);
 
+const method = oneOf([...Object.keys(INTERPOLATION), ...manifest.networks.map((one) => one.name)]);
+
 const KEYS = {
   image: oneOf(manifest.photographs.map((photograph) => photograph.name)),
   scale: (text) => (SCALES.includes(Number(text)) ? Number(text) : undefined),
-  a: oneOf([...Object.keys(INTERPOLATION), ...manifest.networks.map((one) => one.name)]),
-  b: oneOf([...Object.keys(INTERPOLATION), ...manifest.networks.map((one) => one.name)]),
+  a: method,
+  b: method,
   strength: number(0, 1),
   shrink: (text) => ({ 0: false, 1: true })[text],
   kernel: oneOf(SHRINKING),
@@ -53,6 +55,11 @@ const KEYS = {
   wipe: number(0, 100),
   show: oneOf(["picture", "error"]),
 };
+
+// What is known of a network, by its name; null for interpolation.
+export function network(name) {
+  return manifest.networks.find((one) => one.name === name) ?? null;
+}
 
 // Networks of a scale.
 export function networksOf(scale) {
@@ -78,8 +85,7 @@ export function fromHash(hash) {
     if (value !== undefined) given[key] = value;
   }
   // A network belongs to a scale, so its name is enough.
-  const named = [given.a, given.b].map((name) => manifest.networks.find((one) => one.name === name));
-  const scale = named.find(Boolean)?.scale;
+  const scale = (network(given.a) ?? network(given.b))?.scale;
   return fitted({ ...standard(given.scale ?? scale), ...given });
 }
 
@@ -100,7 +106,7 @@ function short(value) {
 export function fitted(state) {
   const result = { ...state };
   for (const side of ["a", "b"]) {
-    const before = manifest.networks.find((one) => one.name === state[side]);
+    const before = network(state[side]);
     if (!before || before.scale === state.scale) continue;
     const there = networksOf(state.scale);
     const alike = there.find((one) => one.role === before.role);

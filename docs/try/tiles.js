@@ -1,17 +1,10 @@
 // Networks see a few pixels far. So a picture is cut into tiles, and each goes through the network
 // with a margin of that width: the result is that of the whole picture, with memory for one tile.
 
-import manifest from "./manifest.json";
-
 // Multiply-adds that a tile should take with its margin, a second or so on one slow core; and a side
 // below which nearly all of a tile would be margin.
 const WORK = 4e9;
 const LEAST_SIDE = 64;
-
-// What is known of a network, by its name; null for interpolation.
-export function network(name) {
-  return manifest.networks.find((one) => one.name === name) ?? null;
-}
 
 // Of a tile, in pixels of the small picture, without its margin.
 export function tileSide({ work, radius, grid }) {
