@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from srlib.assets import sample_image
-from srlib.data import make_pairs
+from srlib.data import PatchSampler, make_pairs
 from srlib.resample import imresize
 
 RECORD = pd.read_csv(pilots.RECORD)
@@ -30,6 +30,31 @@ def test_a_candidate_learns_from_the_first_step_on(name):
         assert (model(lr) - 0.5).square().mean() < loss
 
 
+def test_a_folded_network_is_the_same_network():
+    torch.manual_seed(0)
+    model = pilots.make(**pilots.CANDIDATES["folded"]).double()
+    torch.nn.init.normal_(model.upsample[0].deconv.weight)  # zero before training
+    lr = torch.rand(1, 3, 6, 7, dtype=torch.float64)
+    before = model(lr)
+    assert {name for name in model.state_dict() if "parametrizations" in name}
+    torch.testing.assert_close(pilots.fold(model)(lr), before, rtol=0, atol=1e-12)
+    plain = pilots.make(**pilots.CANDIDATES["relu"]).state_dict()
+    assert {n: w.shape for n, w in model.state_dict().items()} == {
+        n: w.shape for n, w in plain.items()
+    }
+
+
+def test_patches_grow_and_stay_inside_the_photographs():
+    pairs = make_pairs({"a": sample_image("coffee")[:160, :152]}, 4)  # LR 40 x 38
+    sampler = pilots.Growing(pairs, 4, lr_patch_size=24, batch_size=8)
+    sampler.sizes, sampler.steps = ((16, 18), (24, 8), (38, 2)), 7
+    shapes = [tuple(sampler.sample()[0].shape) for _ in range(7)]
+    assert shapes == 3 * [(18, 3, 16, 16)] + 2 * [(8, 3, 24, 24)] + 2 * [(2, 3, 38, 38)]
+    plain = pilots.Growing(pairs, 4, lr_patch_size=24, batch_size=8)
+    both = PatchSampler(pairs, 4, lr_patch_size=24, batch_size=8)
+    torch.testing.assert_close(plain.sample()[1], both.sample()[1], rtol=0, atol=0)
+
+
 def test_crops_are_the_same_place_in_both_images():
     (pair,) = make_pairs({"a": sample_image("astronaut")[:, :400]}, 4)
     (crop,) = pilots.crops([pair])
@@ -42,7 +67,7 @@ def test_the_record_is_of_these_candidates_and_measures_them_beside_the_shipped_
     assert set(RECORD["candidate"]) <= set(pilots.CANDIDATES)
     for row in RECORD.itertuples():
         assert json.loads(row.options) == pilots.CANDIDATES[row.candidate]
-        model = pilots.make(**pilots.CANDIDATES[row.candidate])
+        model = pilots.fold(pilots.make(**pilots.CANDIDATES[row.candidate]))
         assert sum(p.numel() for p in model.parameters()) == row.parameters
     assert RECORD.loc[RECORD["candidate"] == "old", "ratio"].between(0.9, 1.1).all()
     assert not RECORD.duplicated(["candidate", "seed", "seconds"]).any()

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import parametrize
 
 from srlib.data import Pair, PatchSampler
 from srlib.evaluation import evaluate
@@ -40,6 +41,10 @@ CANDIDATES = {
     "gate": DIRECT | {"num_blocks": 5, "block": "Gate"},
     "silu, wide start": DIRECT | {"activation": "silu", "block": "WideStart"},
     "gate, wide start": DIRECT | {"num_blocks": 5, "block": "GateWideStart"},
+    "wide and few": DIRECT | {"channels": 48, "num_blocks": 3},
+    "narrow and many": DIRECT | {"channels": 24, "num_blocks": 14},
+    "folded": DIRECT | {"block": "Folded"},
+    "growing patches": DIRECT | {"patches": [[16, 18], [24, 8], [32, 5]]},  # side, how many
 }
 RECIPE = {
     "data": ["BSDS500/train", "BSDS500/test", "photos"],
@@ -94,18 +99,60 @@ class GateWideStart(Gate):
         _widen(self.first)
 
 
+class Folded(ResidualBlock):
+    """Each 3x3 convolution has one of 1x1 beside it, as in RepVGG (Ding et al., CVPR, 2021)."""
+
+    def __init__(self, channels, **options):
+        super().__init__(channels, **options)
+        for conv in (self.first, self.second):
+            parametrize.register_parametrization(conv, "weight", _Beside(channels))
+
+
+class _Beside(nn.Module):
+    """The sum of two convolutions of one input is one convolution, with the sum of the kernels."""
+
+    def __init__(self, channels):
+        super().__init__()
+        self.pointwise = nn.Conv2d(channels, channels, 1, bias=False)
+
+    def forward(self, kernel):
+        return kernel + F.pad(self.pointwise.weight, (1, 1, 1, 1))
+
+
+class Growing(PatchSampler):
+    """Patches that grow: each of `sizes`, (LR side, how many), for as many of the steps."""
+
+    sizes, steps, done = ((RECIPE["lr_patch_size"], RECIPE["batch_size"]),), 1, 0
+
+    def sample(self, process=0, processes=1):
+        """Draw a batch of the size whose turn it is."""
+        side, self.batch_size = self.sizes[self.done * len(self.sizes) // self.steps]
+        self._choices += self.lr_patch_size - side
+        self.lr_patch_size = side
+        self.done += 1
+        return super().sample(process, processes)
+
+
 def _widen(conv):
     """Make of features with a spread of 0.3, as the first convolution leaves them, one of 1."""
     nn.init.normal_(conv.weight, std=3 * conv.weight[0].numel() ** -0.5)
 
 
-def make(block=None, **options):
-    """Return a candidate: an SrResNet, perhaps with other blocks."""
+def make(block=None, patches=None, **options):
+    """Return a candidate: an SrResNet, perhaps with other blocks; `patches` are for `trained`."""
     model = SrResNet(SCALE, **options)
     if block:
         kind, activation = globals()[block], options.get("activation", "relu")
         for index in range(len(model.blocks)):
             model.blocks[index] = kind(options["channels"], scaling=0.3, activation=activation)
+    return model
+
+
+def fold(model):
+    """Add kernels that lie beside each other; return the model, which does the same."""
+    for layer in model.modules():
+        if parametrize.is_parametrized(layer):
+            parametrize.remove_parametrizations(layer, "weight")
     return model
 
 
@@ -147,6 +194,8 @@ def trained(name, seed, steps, sampler):
     torch.manual_seed(seed)
     model = make(**CANDIDATES[name])
     sampler.load_state_dict({"generator": torch.Generator().manual_seed(seed).get_state()})
+    sampler.sizes = CANDIDATES[name].get("patches", Growing.sizes)
+    sampler.steps, sampler.done = steps, 0
     history = train(model, sampler, TrainConfig.from_recipe(RECIPE, steps=steps))
     if not history.attrs["complete"]:
         raise KeyboardInterrupt
@@ -170,7 +219,7 @@ def step_seconds(names, sampler):
 def pilot(name, seed, seconds, cost, sampler, held_out):
     """Train one candidate for `seconds` of processor time, a step taking `cost`; return its row."""
     steps = round(seconds / cost)
-    model = trained(name, seed, steps, sampler)
+    model = fold(trained(name, seed, steps, sampler))
     model = model.to(memory_format=torch.contiguous_format).eval()
     db = evaluate(model, held_out, SCALE, progress=False).loc["mean", "psnr_db"]
     ms, old_ms = milliseconds(model, make(**CANDIDATES["old"]))
@@ -203,7 +252,7 @@ def main():
     training, held_out = photographs(RECIPE, SCALE)
     held_out = crops(held_out)
     sizes = {key: RECIPE[key] for key in ("lr_patch_size", "batch_size")}
-    sampler = PatchSampler(training, SCALE, **sizes, device=torch.device("cpu"))
+    sampler = Growing(training, SCALE, **sizes, device=torch.device("cpu"))
     costs = step_seconds(options.candidates, sampler)
     print({name: f"{1000 * cost:.1f} ms a step" for name, cost in costs.items()}, flush=True)
     for seed in options.seeds:
