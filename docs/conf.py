@@ -1,7 +1,7 @@
 """Sphinx's settings for the course's website, which `tools/build_site.py` builds."""
 
 from docutils import nodes
-from sanitise import clean_html  # tools/sanitise.py
+from sanitise import MARKDOWN, clean_html  # tools/sanitise.py
 
 project = "From bicubic to SrResNet"
 copyright = "the authors of the super-resolution course. Text CC BY 4.0, code MIT"
@@ -22,7 +22,7 @@ nb_execution_mode = "off"
 nb_merge_streams = True
 nb_code_prompt_show = "Show {type}"
 nb_code_prompt_hide = "Hide {type}"
-myst_enable_extensions = ["colon_fence", "dollarmath", "amsmath"]
+myst_enable_extensions = MARKDOWN
 myst_heading_anchors = 3
 
 # The empty CDN: widgets load from this site only.

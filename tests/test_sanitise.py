@@ -8,12 +8,12 @@ import re
 import threading
 from html.parser import HTMLParser
 
+import build_site
 import nbformat
 import pytest
 import sanitise
 from browser import chromium_or_skip, launch
 from build_notebooks import METADATA, WIDGETS, widget_states
-from build_site import VIEW
 from nbformat.v4 import (
     new_code_cell,
     new_markdown_cell,
@@ -150,6 +150,49 @@ def test_other_kinds_of_output_are_shown_as_text_or_not_at_all():
     assert sanitise.clean_html(shown["text/html"]).count("base64") == 1, "it survives the page"
 
 
+@pytest.mark.parametrize(
+    ("text", "asked"),
+    [
+        ("```{include} /etc/hosts\n```", "{include} /etc/hosts"),
+        ("> 1. ~~~ {literalinclude} /etc/hosts\n>    ~~~", "{literalinclude} /etc/hosts"),
+        (":::{image} /secret.png\n:::", "{image} /secret.png"),
+        ("# Title {download}`/etc/hosts`", "{download}"),
+        ("\\` {download}`/etc/hosts`", "{download}"),
+        ("| a |\n|---|\n| {download}`/etc/hosts` |", "{download}"),
+        ("---\nmyst:\n  enable_extensions: [substitution]\n---\n", "front matter"),
+    ],
+)
+def test_what_a_text_asks_of_sphinx_is_found_and_refused(text, asked, tmp_path):
+    assert sanitise.requests(text) == [asked]
+    root = small_course(tmp_path, "")
+    notebook = new_notebook(cells=[new_markdown_cell("# Title"), new_markdown_cell(text)])
+    nbformat.write(notebook, root / "notebooks" / "00_hostile.ipynb")
+    complaint = f"notebooks/00_hostile.ipynb: .* cannot use {re.escape(asked)}"
+    with pytest.raises(build_site.SiteError, match=complaint):
+        build_site.gather(root, tmp_path / "source", tmp_path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("`runs/{name}` and {name}", "```python\nx = {}\n```", "    ```{include} x", "$a_{b}$"),
+        *("``{download}`x` ``", "---\n\nText", "<b>{include}</b>"),
+    ],
+)
+def test_other_braces_stay(text):
+    assert sanitise.requests(text) == []
+
+
+def test_metadata_set_no_option_of_the_site():
+    options = {"mystnb": {"execution_mode": "force"}, "myst": {"substitutions": {"a": "b"}}}
+    cell = new_code_cell("1", metadata={"mystnb": {"markdown_format": "myst"}, "tags": ["folded"]})
+    states = {"widgets": {WIDGETS: {"state": {}}}}
+    notebook = new_notebook(cells=[cell], metadata=METADATA | options | states)
+    sanitise.clean_metadata(notebook)
+    assert notebook.metadata == METADATA | states
+    assert notebook.cells[0].metadata == {"tags": ["folded"]}
+
+
 # ---- in the browser ------------------------------------------------------------------------
 
 
@@ -173,23 +216,29 @@ def hostile_notebook(elsewhere: str) -> nbformat.NotebookNode:
         display("image/svg+xml", f'<svg xmlns="http://www.w3.org/2000/svg" onload="{code}"/>'),
         new_output("stream", name="stdout", text="</pre>" + script("stream")),
         new_output("error", ename=image("error"), evalue="", traceback=[script("traceback")]),
-        new_output("display_data", {VIEW: {"model_id": "root"}, "text/plain": image("view")}),
-        new_output("display_data", {VIEW: {"model_id": "foreign"}, "text/plain": "x"}),
+        new_output(
+            "display_data", {build_site.VIEW: {"model_id": "root"}, "text/plain": image("view")}
+        ),
+        new_output("display_data", {build_site.VIEW: {"model_id": "foreign"}, "text/plain": "x"}),
     ]
     cells = [
         new_markdown_cell(f"# Title {image('title')} `{image('code in title')}`\n\nText."),
         new_markdown_cell(f"## Part {script('heading')}\n\nText <b>bold</b> {image('inline')}"),
-        new_markdown_cell("```{raw} html\n" + script("raw") + "\n```"),
         new_markdown_cell(rf"$\href{{javascript:{code}}}{{x}}$ `{image('code')}`"),
         new_code_cell(f"# @title {image('fold')}\n1", metadata={"tags": ["folded"]}),
         new_code_cell(
             "1",
             metadata={
                 "tags": ["hide-input"],
-                "mystnb": {"code_prompt_show": image("prompt"), "code_prompt_hide": "x"},
+                "mystnb": {
+                    "code_prompt_show": image("prompt"),
+                    "code_prompt_hide": "x",
+                    "markdown_format": "myst",
+                },
             },
         ),
         new_code_cell(script("source"), outputs=outputs),
+        new_code_cell(f"import urllib.request\nurllib.request.urlopen('{elsewhere}executed')"),
         # What opens an element and does not close it hides what follows.
         new_markdown_cell("## Last"),
         *(new_markdown_cell(attack(name, "markdown")) for name in ATTACKS),
@@ -199,6 +248,7 @@ def hostile_notebook(elsewhere: str) -> nbformat.NotebookNode:
     return new_notebook(
         cells=cells,
         metadata=METADATA
+        | {"mystnb": {"execution_mode": "force"}}
         | {"widgets": {WIDGETS: {"version_major": 2, "version_minor": 0, "state": states}}},
     )
 

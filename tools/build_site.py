@@ -26,7 +26,7 @@ from build_notebooks import COLAB, TITLE, WIDGETS, ScriptError, course_address, 
 from nbformat import NotebookNode
 from npm_packages import SiteError, install_packages
 from publish import TRY_LINE
-from sanitise import MODEL, clean_output, clean_states
+from sanitise import MODEL, clean_metadata, clean_output, clean_states, requests
 
 ROOT = Path(__file__).resolve().parents[1]
 VIEW = "application/vnd.jupyter.widget-view+json"
@@ -156,6 +156,7 @@ def notebook_page(notebook: NotebookNode, stem: str, address: tuple[str, str]) -
         notebook.metadata.widgets[WIDGETS]["state"] = states
     else:
         notebook.metadata.pop("widgets", None)
+    clean_metadata(notebook)
     for cell in notebook.cells:
         if "folded" in cell.metadata.get("tags", []):
             title = re.match(TITLE, cell.source)[1]
@@ -255,6 +256,8 @@ def gather(root: Path, target: Path, packages: Path) -> None:
             notebook = nbformat.read(root / file, as_version=4)
             for cell in notebook.cells:
                 if cell.cell_type == "markdown":
+                    if asked := requests(cell.source):
+                        raise SiteError(f"{file}: a notebook's text cannot use {asked[0]}")
                     cell.source = resolve_links(cell.source, file, page, root, sources)
             notebook_page(notebook, path.stem, address)
             nbformat.write(notebook, path)

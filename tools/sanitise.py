@@ -10,7 +10,11 @@ import re
 
 import css_inline
 import nh3
+from markdown_it.renderer import RendererHTML
+from myst_parser.config.main import MdParserConfig
+from myst_parser.parsers.mdit import create_md_parser
 
+MARKDOWN = ["colon_fence", "dollarmath", "amsmath"]  # what the site's Markdown has beside the usual
 # What Sphinx, pandas and people write. What can run or hide something is not in these lists.
 TAGS = set(
     "a abbr article aside audio b blockquote br caption cite code col colgroup dd del details div "
@@ -59,6 +63,7 @@ def _keep(tag: str, attribute: str, value: str) -> str | None:
     return None if data else value
 
 
+_markdown = create_md_parser(MdParserConfig(enable_extensions=set(MARKDOWN)), RendererHTML)
 _cleaner = nh3.Cleaner(
     tags=TAGS,
     attributes=ATTRIBUTES,
@@ -73,6 +78,32 @@ _inliner = css_inline.CSSInliner(load_remote_stylesheets=False, keep_style_tags=
 def clean_html(markup: str) -> str:
     """Return HTML in which nothing can run, load from elsewhere or style the page around it."""
     return _cleaner.clean(markup)
+
+
+def requests(text: str) -> list[str]:
+    """Return what a Markdown text asks of Sphinx, such as ``{include} file`` or ``{download}``.
+
+    Jupyter knows no such words, and they could show a file of the machine that builds the site.
+    """
+    found, tokens = [], _markdown.parse(text)
+    while tokens:
+        token = tokens.pop()
+        tokens += token.children or []
+        if token.type == "front_matter":
+            found.append("front matter")
+        elif token.type == "myst_role":
+            found.append(f"{{{token.meta['name']}}}")
+        elif token.type in ("fence", "colon_fence") and token.info.strip().startswith("{"):
+            found.append(token.info.strip())
+    return found
+
+
+def clean_metadata(notebook) -> None:
+    """Leave of a notebook's metadata what its page needs; other keys set options of Sphinx."""
+    kept = {"kernelspec", "language_info", "widgets"}
+    notebook.metadata = {key: notebook.metadata[key] for key in kept & notebook.metadata.keys()}
+    for cell in notebook.cells:
+        cell.metadata = {"tags": cell.metadata.get("tags", [])}
 
 
 def clean_output(data: dict) -> dict:
