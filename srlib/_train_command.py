@@ -23,7 +23,14 @@ from srlib.data import PatchSampler, content_hash
 from srlib.degradation import DegradedSampler, RandomDegradation, degrade_pairs
 from srlib.environment import active_profile, hardware
 from srlib.evaluation import evaluate
-from srlib.models import SrResNet, create_model, load_pretrained, save_network, weights_file
+from srlib.models import (
+    SrResNet,
+    create_model,
+    load_pretrained,
+    read_record,
+    save_network,
+    weights_file,
+)
 from srlib.training import TrainConfig, train
 from srlib.training.adversarial import AdversarialLoss
 from srlib.training.checkpoint import load_checkpoint
@@ -33,7 +40,7 @@ from srlib.training.identity import check_same
 from srlib.training.recipes import PROFILES, distill_targets, photographs
 from srlib.training.state import join_processes
 
-__all__ = ["add_parser", "read_record"]
+__all__ = ["add_parser"]
 
 _LIMIT_MINUTES = 120.0  # of a length that the profile chose
 _WEIGHTS = ("pixel_weight", "coarse_weight", "feature_weight", "adversarial_weight")
@@ -346,20 +353,6 @@ class _Run:
     def write(self):
         with atomic_write(self.path) as partial:
             partial.write_text(json.dumps(self.record, indent=2) + "\n")
-
-
-def read_record(path: Path) -> dict:
-    """Read a run.json; ValueError if it is damaged."""
-    try:
-        record, error = json.loads(path.read_text()), "it is no record of a training"
-    except ValueError as reason:
-        record, error = None, reason
-    if not isinstance(record, dict) or "network" not in record:
-        raise ValueError(
-            f"{path} is damaged: {error}. Restore it; without it, a training goes on too, and is "
-            "compared only with its checkpoint"
-        )
-    return record
 
 
 def _sha256(network):

@@ -43,6 +43,7 @@ __all__ = [
     "first_piece",
     "load_pretrained",
     "pretrained",
+    "read_record",
     "save_network",
     "weights_file",
 ]
@@ -426,7 +427,7 @@ def pretrained() -> pd.DataFrame:
     how a network was trained.
     """
     records = sorted(assets.data_file("weights").glob("*/record.json"))
-    rows = [{"name": path.parent.name, **json.loads(path.read_text())} for path in records]
+    rows = [{"name": path.parent.name, **read_record(path)} for path in records]
     columns = ["scale", "parameters", "set5_db", "set14_db"]
     return pd.DataFrame(rows, columns=["name", *columns]).set_index("name")
 
@@ -474,6 +475,20 @@ def load_pretrained(name: str | os.PathLike, strength: float = 1) -> nn.Module:
     return network if strength == 1 else blend(_start_of(name, path), network, strength)
 
 
+def read_record(path: Path) -> dict:
+    """Read the record of a training, run.json or record.json; ValueError if it is damaged."""
+    try:
+        record, error = json.loads(path.read_text("utf-8")), "it is no record of a training"
+    except ValueError as reason:
+        record, error = None, reason
+    if not isinstance(record, dict) or "network" not in record:
+        raise ValueError(
+            f"{path} is damaged: {error}. Restore it; without it, a training goes on too, and is "
+            "compared only with its checkpoint"
+        )
+    return record
+
+
 def first_piece(record: dict, name: str) -> dict:
     """Return the record of the first training of a network.
 
@@ -488,7 +503,7 @@ def first_piece(record: dict, name: str) -> dict:
 def _start_of(name, path):
     """Load the network that another one was trained on from, by the record beside its file."""
     records = [path.with_name("record.json"), path.with_name("run.json")]
-    record = next((json.loads(r.read_text()) for r in records if r.is_file()), {})
+    record = next((read_record(r) for r in records if r.is_file()), {})
     record = first_piece(record, path.parent.name)
     if not record.get("start_from"):
         raise ValueError(f"{name} was not trained on from another network: it has no strength")

@@ -809,3 +809,13 @@ def test_a_shipped_network_that_was_trained_on_has_a_strength(name):
         found = load_pretrained(name, strength).state_dict()
         expected = blend(first, second, strength).state_dict()
         assert all(torch.equal(found[key], expected[key]) for key in found)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"start_from": "srresnet_x4"}'])
+def test_a_damaged_record_is_named_where_a_strength_is_asked_for(content, tmp_path):
+    path = tmp_path / "model.safetensors"
+    save_network(path, create_model("SrResNet", 4, **SMALL), name="SrResNet", scale=4, **SMALL)
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(ValueError, match=f"{tmp_path / 'run.json'} is damaged: "):
+        load_pretrained(path, 0.5)
+    assert load_pretrained(path).scale == 4

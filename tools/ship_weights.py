@@ -24,7 +24,7 @@ from srlib.data import load_images, make_pairs
 from srlib.degradation import degrade, jpeg
 from srlib.evaluation import evaluate, upscale
 from srlib.measuring import measure
-from srlib.models import first_piece, load_pretrained
+from srlib.models import first_piece, load_pretrained, read_record
 from srlib.perception import niqe, sliced_wasserstein
 from srlib.resample import imresize
 
@@ -80,7 +80,7 @@ def compare_naturalness(model, before, run, scale):
 def origin(folder):
     """Return the record and the log of a training, and in them what it started from."""
     (path,) = [*folder.glob("run.json"), *folder.glob("record.json")]
-    record = json.loads(path.read_text())
+    record = read_record(path)
     record.pop("held_out", None)
     log = pd.read_csv(folder / "log.csv", index_col="step")
     if record["start_from"] and "start" not in record:  # else the log is chained, too
@@ -139,7 +139,7 @@ def main(run_folder: Path, name: str):
         }
     natural = []
     if record["loss"] == "adversarial":
-        run = json.loads((run_folder / "run.json").read_text())
+        run = read_record(run_folder / "run.json")
         natural = compare_naturalness(model, ways["the one before"], run, scale)
         record["naturalness"] = {
             f"{name}, {way}": {"psnr_db": db, "patch_distance": distance, "niqe": value}

@@ -12,8 +12,7 @@ import sys
 from pathlib import Path
 
 from srlib._atomic import atomic_write
-from srlib._train_command import read_record
-from srlib.models import create_model, save_network
+from srlib.models import create_model, read_record, save_network
 from srlib.training.checkpoint import load_checkpoint
 
 
