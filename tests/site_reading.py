@@ -14,6 +14,11 @@ from browser import ROOT
 FORK = "Café course"  # a folder's name, as people choose them
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 AXE = ROOT / "build/npm/node_modules/axe-core/axe.min.js"
+SERIOUS = """async () => {
+  const found = await axe.run(document, {resultTypes: ["violations"]});
+  return found.violations.filter(v => ["serious", "critical"].includes(v.impact)).map(
+    v => `${v.id} (${v.nodes.length}): ${v.nodes[0].html.slice(0, 150)}`);
+}"""
 
 
 def set_repository(root: Path, repository: str, ref: str = "v1"):
@@ -57,12 +62,19 @@ def build_or_skip(root: Path, output: Path) -> Path:
 
 
 @contextlib.contextmanager
-def served(folder: Path):
-    """Serve a folder; give its address."""
+def served(folder: Path, asked: list | None = None, isolated: bool = False):
+    """Serve a folder; give its address. What a browser asks for goes into `asked`."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
+        def end_headers(self):
+            if isolated:
+                self.send_header("Cross-Origin-Opener-Policy", "same-origin")
+                self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
+            super().end_headers()
+
         def log_message(self, *_):
-            pass
+            if asked is not None:
+                asked.append(self.path.lstrip("/"))
 
     handler = functools.partial(Handler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:

@@ -18,18 +18,13 @@ from site_reading import (
     AXE,
     FORK,
     NOTEBOOKS,
+    SERIOUS,
     Reader,
     build_or_skip,
     served,
     set_repository,
     small_course,
 )
-
-SERIOUS = """async () => {
-  const found = await axe.run(document, {resultTypes: ["violations"]});
-  return found.violations.filter(v => ["serious", "critical"].includes(v.impact)).map(
-    v => `${v.id} (${v.nodes.length}): ${v.nodes[0].html.slice(0, 150)}`);
-}"""
 
 NOT_SHOWN = """[...document.images].filter(i => !i.naturalWidth || !i.alt.trim()).map(
   i => i.outerHTML.slice(0, 200))"""

@@ -6,11 +6,8 @@ through its button "Save".
 
 import base64
 import contextlib
-import functools
 import gzip
-import http.server
 import shutil
-import threading
 from pathlib import Path
 
 import build_try
@@ -19,6 +16,7 @@ import pytest
 from browser import ROOT, chromium_or_skip, launch
 from npm_packages import install_packages
 from PIL import Image
+from site_reading import AXE, SERIOUS, Reader, served
 
 from srlib.assets import sample_image
 from srlib.degradation import degrade, jpeg
@@ -31,12 +29,6 @@ from srlib.resample import KERNELS, imresize, modcrop
 pytestmark = [pytest.mark.browser, pytest.mark.network, pytest.mark.slow]
 
 PACKAGES = ROOT / "build/npm/node_modules"
-AXE = PACKAGES / "axe-core/axe.min.js"
-SERIOUS = """async () => {
-  const found = await axe.run(document, {resultTypes: ["violations"]});
-  return found.violations.filter(v => ["serious", "critical"].includes(v.impact)).map(
-    v => `${v.id} (${v.nodes.length}): ${v.nodes[0].html.slice(0, 150)}`);
-}"""
 IS = "what => document.body.dataset.now === what"
 NETWORKS = list(pretrained().index)
 FIRST_LOAD = 6e6  # bytes, compressed
@@ -69,46 +61,15 @@ def modules(built, tmp_path_factory) -> str:
     return script.read_text("utf-8")
 
 
-@contextlib.contextmanager
-def served(folder: Path, isolated: bool = False):
-    """Serve a folder and write down what is asked for; give its address and that list."""
-    asked = []
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def end_headers(self):
-            if isolated:
-                self.send_header("Cross-Origin-Opener-Policy", "same-origin")
-                self.send_header("Cross-Origin-Embedder-Policy", "require-corp")
-            super().end_headers()
-
-        def log_message(self, *_):
-            asked.append(self.path.lstrip("/"))
-
-    handler = functools.partial(Handler, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}/", asked
-        server.shutdown()
-
-
-class Visitor:
+class Visitor(Reader):
     """Somebody on the page, who notes whatever goes wrong."""
 
     def __init__(self, page, address: str):
-        self.page, self.faults = page, []
+        super().__init__(page, address)
         page.set_default_timeout(300_000)  # on any machine; nothing takes long but what hangs
-        page.on("console", lambda m: self.faults.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.on("requestfailed", lambda request: self.faults.append(request.url[:200]))
-        page.on("request", self._request)
-        self.address = address
-
-    def _request(self, request):
-        if not request.url.startswith((self.address, "data:", "blob:")):
-            self.faults.append(f"asked another place: {request.url[:200]}")
 
     def open(self, settings: str = ""):
-        self.page.goto(f"{self.address}index.html{settings}")
+        self.page.goto(f"{self.base}index.html{settings}")
         self.wait()
 
     def wait(self, what: str = "done"):
@@ -150,7 +111,7 @@ def visit(address: str, **options):
 
 @pytest.fixture(scope="class")
 def online(folder):
-    with served(folder) as (address, _), launch() as context:
+    with served(folder) as address, launch() as context:
         yield context, address
 
 
@@ -213,7 +174,8 @@ def first_visit(visitor: Visitor):
 
 
 def test_the_first_visit_asks_for_little_and_for_nothing_elsewhere(folder):
-    with served(folder) as (address, asked), visit(address) as visitor:
+    asked = []
+    with served(folder, asked) as address, visit(address) as visitor:
         first_visit(visitor)
         sizes = {name: len(gzip.compress((folder / name).read_bytes(), 6)) for name in asked}
         assert "runtimes/wasm.js" in sizes and "page.js" in sizes
@@ -548,7 +510,7 @@ class TestNumbers:
 
 
 def test_threads_are_used_where_the_page_is_isolated(folder):
-    with served(folder, isolated=True) as (address, _), visit(address) as visitor:
+    with served(folder, isolated=True) as address, visit(address) as visitor:
         first_visit(visitor)
         assert visitor.page.evaluate("crossOriginIsolated")
         cores = visitor.page.evaluate("navigator.hardwareConcurrency")

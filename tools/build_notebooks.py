@@ -267,7 +267,7 @@ def execute(learner: NotebookNode, folder: Path) -> NotebookNode:
     client = NotebookClient(
         learner,
         kernel_name="python3",
-        timeout=None,
+        timeout=3600,  # seconds a cell: a kernel that has died without a word would be waited for
         record_timing=False,
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(folder)}},
