@@ -66,7 +66,7 @@ from srlib.training.config import schedule
 from srlib.training.experiments import compare_trainings, long_run
 from srlib.training.forecast import forecast, suit
 from srlib.training.muon import orthogonalized
-from srlib.training.recipes import PROFILES, photographs
+from srlib.training.recipes import PROFILES, photographs, sampler_options
 from srlib.widgets import Explorer, LivePlot
 
 # %% tags=["parameters"]
@@ -500,8 +500,8 @@ pd.concat(best_rates, axis=1).round(4)
 #
 # Two comparisons of hours are in `docs/gpu_record.md`. On one core, the network at the top of this
 # notebook reached 26.52 dB on held-out photographs in 65 minutes with Muon, and 26.49 dB in 85 with
-# Adam (measured in November 2026). What is shipped was trained with Muon. In the class minute Muon
-# gained nothing.
+# Adam (measured in November 2026). What is shipped was trained with Muon. In the class minute the
+# two are level.
 
 # %% [markdown]
 # ## 3. The batch size
@@ -897,8 +897,7 @@ def make_recipe_model():
     return SrResNet(scale, **{name: recipe[name] for name in names})
 
 
-sizes = {name: recipe[name] for name in ("lr_patch_size", "batch_size")}
-sampler = PatchSampler(train_pairs, scale, **sizes, device=device)
+sampler = PatchSampler(train_pairs, scale, **sampler_options(recipe), device=device)
 for _ in range(3):  # in turns: what slows the machine down then slows down all of them
     for name, setting in settings.items():
         model = make_recipe_model()
@@ -1054,20 +1053,22 @@ print(f"weights only: off by {100 * forgotten:.1f} % of the way that the trainin
 # Everything together. The recipe stands in `srlib.training.recipes.PROFILES`; the command line
 # `python -m srlib train` uses the same. Run All trains the class minute on every machine, on a GPU
 # too. It is the recipe "cpu", and downloads nothing.
+#
+# It has eleven photographs. Three entries make more of them: shrunk copies (`shrink`), colours in
+# random order (`permute_colours`), and as many patches from each picture (`equal_images`), because
+# more than a third of all pixels belong to one picture of a retina. In trials these were worth more
+# than the network or the optimizer (`docs/results.md`).
 
 # %%
 recipe = PROFILES[recipe_name]
-sizes = {name: recipe[name] for name in ("lr_patch_size", "batch_size")}
 pd.DataFrame({recipe_name: {name: str(value) for name, value in recipe.items()}})
 
 # %% tags=["folded"]
 # @title Photographs, sampler and network of the recipe
 recipe, reasons = suit(recipe, make_recipe_model(), torch.device(device))
-sizes["batch_size"] = recipe["batch_size"]  # fewer, where the GPU has little memory
 recipe_pairs, held_out = photographs(recipe, scale)  # as `python -m srlib train` takes them
 held_out = held_out or make_pairs(crops, scale)  # to validate on
-colours = recipe.get("permute_colours", False)
-sampler = PatchSampler(recipe_pairs, scale, permute_colours=colours, **sizes, device=device)
+sampler = PatchSampler(recipe_pairs, scale, **sampler_options(recipe), device=device)
 often = {"validate_every": validate_every, "checkpoint_every": checkpoint_every}
 config = TrainConfig.from_recipe(often | recipe)
 kept = keep_in or recipe_name in ("colab", "gpu")  # a minute is soon made again
@@ -1196,8 +1197,8 @@ print(f"of steps 1, 2, 4, 8, ...: better than bicubic from step {better} on, "
 # @title Draw the curves
 show(
     plot_history(history, ("psnr_db", "validation_db", "gradient_norm")),
-    "Three curves against the step: PSNR of the batches, jumping by several decibels; PSNR of the "
-    "validation, smooth and rising; the norm of the gradient.",
+    "Three curves against the step: PSNR of the batches, jumping by a decibel and more; PSNR of the "
+    "validation, rising, with dips while the rate is high; the norm of the gradient.",
 )
 rest = history.iloc[len(history) // 2 :]
 print(f"PSNR of the batches, second half: {rest['psnr_db'].mean():.2f} dB, "
@@ -1261,7 +1262,7 @@ if has_set5:
 
 # %% tags=["folded"]
 # @title Draw the record
-record_csv = pd.read_csv(data_file("records/class_minute_1.csv"))
+record_csv = pd.read_csv(data_file("records/class_minute_2.csv"))
 figure, axes = plt.subplots(figsize=(7.5, 3.8))
 for seed, curve in record_csv.groupby("seed"):
     label = None if seed else f"the record, {record_csv['seed'].nunique()} seeds"
@@ -1277,8 +1278,9 @@ axes.set(xlabel="seconds of training", ylabel="PSNR on Set5 x4 (dB)", title="The
 axes.legend(loc="lower right")
 show(
     figure,
-    "PSNR on Set5 against seconds of training for three seeds of the record: it passes the line of "
-    "SRCNN within the minute. A star is this notebook's own result, where Set5 is at hand.",
+    "PSNR on Set5 against seconds of training for three seeds of the record: they pass the line of "
+    "SRCNN before half a minute and that of FSRCNN before the end. A star is this notebook's own "
+    "result, where Set5 is at hand.",
 )
 last = record_csv.groupby("seed").last()
 print(f"the record: {last['psnr_db'].mean():.2f} dB after {last['seconds'].mean():.0f} s and "
@@ -1286,8 +1288,8 @@ print(f"the record: {last['psnr_db'].mean():.2f} dB after {last['seconds'].mean(
 
 # %% [markdown]
 # Is your star lower? On a machine that shares its cores, or has no bfloat16, fewer steps fit into
-# the minute: compare their number first. Where the network passes SRCNN, thank ten years of the
-# field: residual blocks, an enlargement at the end, Adam, L1, and a start at bicubic interpolation.
+# the minute: compare their number first. Where the network passes the lines, thank ten years of the
+# field: residual blocks, an enlargement at the end, Muon, L1, and a start at bicubic interpolation.
 # And five images are few: notebook 10 looks at what a difference of a tenth means.
 
 # %% [markdown]

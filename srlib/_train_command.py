@@ -37,7 +37,7 @@ from srlib.training.checkpoint import load_checkpoint
 from srlib.training.config import LOSSES, field_type
 from srlib.training.forecast import forecast, suit
 from srlib.training.identity import check_same
-from srlib.training.recipes import PROFILES, distill_targets, photographs
+from srlib.training.recipes import PROFILES, distill_targets, photographs, sampler_options
 from srlib.training.state import join_processes
 
 __all__ = ["add_parser"]
@@ -78,6 +78,8 @@ def add_parser(commands) -> None:
     _option(add, "holdout", int, text, optional=True)
     _option(add, "shrink", float, "add copies of the photographs shrunk so", [], nargs="*")
     _option(add, "permute_colours", bool, "put red, green, blue in a random order", False)
+    text = "take as many patches from each image, not more from large ones"
+    _option(add, "equal_images", bool, text, False)
     text = "degrade the LR images at random; NAME is blur (sigma in HR pixels), noise (sigma in "
     text += "grey levels) or quality (of JPEG), left_out=0.3 how often each is left out; what is "
     text += "not given is as in srlib.degradation.RandomDegradation"
@@ -168,6 +170,7 @@ def _train(options) -> None:
         "held_out_pictures": content_hash(held_out),
         "shrink": values.get("shrink", []),
         "permute_colours": values.get("permute_colours", False),
+        "equal_images": values.get("equal_images", False),
         "degrade": degradation and str(degradation),
         "lr_patch_size": values["lr_patch_size"],
         "batch_size": values["batch_size"],
@@ -191,9 +194,7 @@ def _train(options) -> None:
     sampler = make_sampler(
         training,
         options.scale,
-        lr_patch_size=values["lr_patch_size"],
-        batch_size=values["batch_size"],
-        permute_colours=record["permute_colours"],
+        **sampler_options(values),
         seed=options.seed,
         device=device,
     )

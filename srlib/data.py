@@ -234,6 +234,9 @@ class PatchSampler:
         Rotate and flip each patch at random, in eight ways.
     permute_colours : bool
         Put red, green and blue in a random order.
+    equal_images : bool
+        Take as many patches from each image, as the field does with images of one size. Otherwise
+        every place of every image is as likely, and large images give most of the patches.
     seed : int
         The same seed gives the same patches on every device.
     device : str or torch.device
@@ -254,6 +257,7 @@ class PatchSampler:
         batch_size: int = 16,
         augment: bool = True,
         permute_colours: bool = False,
+        equal_images: bool = False,
         seed: int = 0,
         device: str | torch.device = "cpu",
     ):
@@ -274,7 +278,7 @@ class PatchSampler:
                 )
         self.scale, self.batch_size, self.augment = scale, batch_size, augment
         self.lr_patch_size, self.device = lr_patch_size, torch.device(device)
-        self.permute_colours, self.seed = permute_colours, seed
+        self.permute_colours, self.equal_images, self.seed = permute_colours, equal_images, seed
         self.content = content_hash(pairs)
         self._generator = torch.Generator().manual_seed(seed)
         packed = [_pack([pair[k] for pair in pairs]) for k in (1, 2)]  # LR, HR
@@ -299,7 +303,8 @@ class PatchSampler:
         large batch, of `processes` times `batch_size` patches.
         """
         count, random = self.batch_size * processes, self._generator
-        weights = self._choices.prod(dim=1).double()  # every place of every image is as likely
+        places = self._choices.prod(dim=1).double()
+        weights = torch.ones_like(places) if self.equal_images else places
         image = torch.multinomial(weights, count, replacement=True, generator=random)
         corner = torch.rand(count, 2, generator=random, dtype=torch.float64)
         corner = (corner * self._choices[image]).long()  # (N, 2)

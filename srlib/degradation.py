@@ -188,7 +188,8 @@ class DegradedSampler:
         self._patches = PatchSampler(pairs, scale, lr_patch_size=side, seed=seed, **options)
         self.degradation, self.lr_patch_size, self.seed = degradation, lr_patch_size, seed
         self._generator = torch.Generator().manual_seed(seed)
-        for name in "scale batch_size augment permute_colours device hr_pixels content".split():
+        shared = "scale batch_size augment permute_colours equal_images device hr_pixels content"
+        for name in shared.split():
             setattr(self, name, getattr(self._patches, name))
 
     @staticmethod

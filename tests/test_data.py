@@ -233,6 +233,20 @@ def test_places_and_turns_are_the_same_with_permuted_colours():
         torch.testing.assert_close(one.sum(dim=1), other.sum(dim=1))
 
 
+@pytest.mark.parametrize("equal", [False, True])
+def test_a_large_image_gives_more_patches_or_as_many(equal):
+    images = {
+        "small": np.zeros((20, 20, 3), np.uint8),
+        "large": np.full((80, 80, 3), 200, np.uint8),
+    }
+    sampler = PatchSampler(
+        make_pairs(images, 2), 2, lr_patch_size=4, batch_size=2000, equal_images=equal
+    )
+    share = (sampler.sample()[1][:, 0, 0, 0] > 0.5).float().mean().item()
+    expected = 1 / 2 if equal else 37**2 / (37**2 + 7**2)  # places for a patch: 37 and 7 a side
+    assert share == pytest.approx(expected, abs=0.05)
+
+
 def test_shrunk_copies_stand_behind_their_photographs():
     images = {"wide": RANDOM.integers(0, 256, (40, 100, 3), dtype=np.uint8)}
     images["grey"] = RANDOM.integers(0, 256, (61, 50), dtype=np.uint8)

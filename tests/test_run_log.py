@@ -324,6 +324,7 @@ DIFFERENT = {
     "seed": ("seed: 0 there, 1 now", {"seed": 1}),
     "augment": ("augment: True there, False now", {"augment": False}),
     "colours": ("permute_colours: False there, True now", {"permute_colours": True}),
+    "equal": ("equal_images: False there, True now", {"equal_images": True}),
 }
 
 
@@ -474,6 +475,7 @@ def test_a_training_that_an_older_version_began_goes_on(tmp_path, monkeypatch):
         ({"loss": "mse_loss"}, {}, "loss: 'mse_loss' there, 'l1_loss' now"),
         ({"hr_pixels": 5}, {}, "hr_pixels: 5 there, 1152 now"),
         ({}, {"permute_colours": True}, "permute_colours: False there, True now"),
+        ({}, {"equal_images": True}, "equal_images: False there, True now"),
         ({"permute_colours": True}, {}, "permute_colours: True there, False now"),
     ],
 )
@@ -712,7 +714,7 @@ def test_the_log_is_the_history(tmp_path):
 
 
 def test_large_steps_stay_whole_numbers(tmp_path):
-    description = {"what": "a long one", "permute_colours": False}
+    description = {"what": "a long one", "permute_colours": False, "equal_images": False}
     log = RunLog(tmp_path, description)
     log.read()
     log.open()

@@ -47,6 +47,7 @@ def describe(
         "pictures": getattr(sampler, "content", None),
         "seed": getattr(sampler, "seed", None),
         "permute_colours": bool(getattr(sampler, "permute_colours", False)),
+        "equal_images": bool(getattr(sampler, "equal_images", False)),
         "degradation": str(getattr(sampler, "degradation", None)),
         "sampler": type(sampler).__name__,
         "lr_patch_size": sampler.lr_patch_size,

@@ -11,7 +11,7 @@ from srlib.data import Pair, add_shrunk, load_images, make_pairs
 from srlib.evaluation import upscale
 from srlib.models import load_pretrained
 
-__all__ = ["PROFILES", "distill_targets", "photographs"]
+__all__ = ["PROFILES", "distill_targets", "photographs", "sampler_options"]
 
 # What each profile trains by default; "colab" is a recipe only, no profile of the notebooks.
 PROFILES = {
@@ -26,11 +26,16 @@ PROFILES = {
     },
     "cpu": {  # the class minute
         "data": ["bundled/train"],
+        "shrink": [0.9, 0.8, 0.7, 0.6, 0.5],
+        "permute_colours": True,
+        "equal_images": True,  # a third of the pixels are one picture of a retina
         "channels": 32,
-        "num_blocks": 4,
-        "hr_channels": 16,
+        "num_blocks": 6,
+        "hr_channels": 0,
         "seconds": 60.0,
-        "learning_rate": 3e-3,
+        "optimizer": "muon",
+        "learning_rate": 5e-3,
+        "clip_norm": 0.02,
         "lr_patch_size": 16,
         "batch_size": 16,
         "mixed_precision": "auto",
@@ -103,6 +108,12 @@ def photographs(recipe: dict, scale: int) -> tuple[list[Pair], list[Pair]]:
     training = {pair.name: pair.hr for pair in pairs if pair.hr.tobytes() not in seen}
     smallest = scale * recipe.get("lr_patch_size", 1)
     return make_pairs(add_shrunk(training, recipe.get("shrink", ()), smallest), scale), held_out
+
+
+def sampler_options(recipe: dict) -> dict:
+    """Return what of a recipe `srlib.data.PatchSampler` takes as keywords."""
+    known = ("lr_patch_size", "batch_size", "permute_colours", "equal_images")
+    return {name: recipe[name] for name in known if name in recipe}
 
 
 def _refuse_benchmark(source: str) -> None:

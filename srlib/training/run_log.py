@@ -50,8 +50,8 @@ class RunLog:
         state, path = self.checkpoint.state, self.checkpoint.path
         if not {"description", "history"} <= set(state):
             raise ValueError(f"{path} is no checkpoint of a training, it has {list(state)}")
-        # Once it was recorded only where it was on.
-        old = {"permute_colours": False} | state["description"]
+        # What is newer than the record was off, or was recorded only where it was on.
+        old = {"permute_colours": False, "equal_images": False} | state["description"]
         check_same(self.folder, old, self._description)
         if unknown := [key for key in self._description if key not in old]:
             warnings.warn(
