@@ -96,7 +96,8 @@ def trained_on(tmp_path):
         paths[-1].parent.mkdir()
         save_network(paths[-1], network, "SrResNet", scale=2, channels=4, num_blocks=1)
     digest = hashlib.sha256(paths[0].read_bytes()).hexdigest()
-    record = {"start_from": str(paths[0]), "start_from_sha256": digest}
+    made_by = {"name": "SrResNet", "scale": 2, "channels": 4, "num_blocks": 1}
+    record = {"network": made_by, "start_from": str(paths[0]), "start_from_sha256": digest}
     (tmp_path / "second/run.json").write_text(json.dumps(record))
     return paths
 
@@ -115,7 +116,7 @@ def test_the_strength_of_a_network_that_was_trained_on_in_two_pieces(trained_on)
     first, second = trained_on
     record = json.loads(second.with_name("run.json").read_text())
     pieces = {"start_from": "second", "start_from_sha256": "of a file that was replaced"}
-    second.with_name("run.json").write_text(json.dumps(pieces | {"start": record}))
+    second.with_name("run.json").write_text(json.dumps(record | pieces | {"start": record}))
     found = load_pretrained(second, 0.5).state_dict()
     expected = blend(load_pretrained(first), load_pretrained(second), 0.5).state_dict()
     assert all(torch.equal(expected[key], found[key]) for key in expected)
