@@ -429,8 +429,8 @@ pilots[["parameters", "multiply_adds_per_pixel", "ratio", "held_out_db"]]
 #
 # Not in five minutes: half the milliseconds give the same score, because the faster network gets
 # more steps. SiLU in place of ReLU and gated blocks did not help. But one seed and five minutes are
-# a pilot, not a proof. After hours the straight network was *behind* the shipped one, though it had
-# taken half the steps, and its training goes on (`data/unfinished/README.md` has the numbers).
+# a pilot, not a proof. After hours the straight network is still a twentieth of a decibel *behind*
+# the shipped one, with three quarters of its steps (`data/unfinished/README.md` has the numbers).
 #
 # </details>
 
