@@ -1197,8 +1197,8 @@ print(f"of steps 1, 2, 4, 8, ...: better than bicubic from step {better} on, "
 # @title Draw the curves
 show(
     plot_history(history, ("psnr_db", "validation_db", "gradient_norm")),
-    "Three curves against the step: PSNR of the batches, jumping by a decibel and more; PSNR of the "
-    "validation, rising, with dips while the rate is high; the norm of the gradient.",
+    "Three curves against the step: PSNR of the batches, jumping by a decibel and more; PSNR of "
+    "the validation, rising, with dips while the rate is high; the norm of the gradient.",
 )
 rest = history.iloc[len(history) // 2 :]
 print(f"PSNR of the batches, second half: {rest['psnr_db'].mean():.2f} dB, "
