@@ -86,6 +86,8 @@ def served(folder: Path, asked: list | None = None, isolated: bool = False):
 class Reader:
     """A browser on the served site that writes down whatever goes wrong."""
 
+    forgiven = ("net::ERR_ABORTED",)  # another page was opened meanwhile
+
     def __init__(self, page, base: str):
         self.page, self.base, self.faults = page, base, []
         page.on("console", self._console)
@@ -106,7 +108,7 @@ class Reader:
             self._note(f"asked another host: {request.url[:200]}")
 
     def _failure(self, request):
-        if request.failure != "net::ERR_ABORTED":  # another page was opened meanwhile
+        if request.failure not in self.forgiven:
             self._note(f"failed request: {request.url[:200]}, {request.failure}")
 
     def _response(self, response):

@@ -154,6 +154,7 @@ def test_other_kinds_of_output_are_shown_as_text_or_not_at_all():
     ("text", "asked"),
     [
         ("```{include} /etc/hosts\n```", "{include} /etc/hosts"),
+        ("```{raw} html\n<script>1</script>\n```", "{raw} html"),
         ("> 1. ~~~ {literalinclude} /etc/hosts\n>    ~~~", "{literalinclude} /etc/hosts"),
         (":::{image} /secret.png\n:::", "{image} /secret.png"),
         ("# Title {download}`/etc/hosts`", "{download}"),

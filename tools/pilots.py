@@ -28,7 +28,7 @@ from srlib.layers import ResidualBlock
 from srlib.measuring import measure
 from srlib.models import SrResNet
 from srlib.training import TrainConfig, train
-from srlib.training.recipes import photographs
+from srlib.training.recipes import photographs, sampler_options
 
 RECORD = Path(__file__).resolve().parents[1] / "data" / "records" / "pilots.csv"
 SCALE, CROP = 4, 320  # HR pixels; the photographs of BSDS500 are 481 x 321
@@ -251,8 +251,7 @@ def main():
     torch.set_num_threads(1)
     training, held_out = photographs(RECIPE, SCALE)
     held_out = crops(held_out)
-    sizes = {key: RECIPE[key] for key in ("lr_patch_size", "batch_size")}
-    sampler = Growing(training, SCALE, **sizes, device=torch.device("cpu"))
+    sampler = Growing(training, SCALE, **sampler_options(RECIPE), device=torch.device("cpu"))
     costs = step_seconds(options.candidates, sampler)
     print({name: f"{1000 * cost:.1f} ms a step" for name, cost in costs.items()}, flush=True)
     for seed in options.seeds:
