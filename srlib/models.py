@@ -76,7 +76,7 @@ class SrResNet(nn.Module):
     Parameters
     ----------
     scale : int
-        2, 3 or 4. At 4 it enlarges by 2 twice, unless `hr_channels` is given.
+        2, 3 or 4. At 4 it enlarges by 2 twice, or, if only `hr_channels` is given, in one step.
     channels : int
         Of the features.
     num_blocks : int
@@ -89,9 +89,12 @@ class SrResNet(nn.Module):
         Whether the network adds to the bicubic image (in logit space before a sigmoid), or
         makes the whole image by itself.
     hr_channels : int, optional
-        Enlarge in one step, to so few channels: nearly all of the work is then done at low
-        resolution, where a pixel costs scale**2 times less. As many as `channels` by default.
+        At the output's size. If they are few, nearly all of the work is done at low resolution,
+        where a pixel costs scale**2 times less. As many as `channels` by default.
         0: none at all, the deconvolution makes the three colours, and no convolution follows.
+    mid_channels : int, optional
+        At twice the input's size, if it enlarges by 2 twice; so only at scale 4. As many as
+        `channels` by default.
     activation : {"relu", "silu"}
         In the residual blocks.
 
@@ -116,6 +119,7 @@ class SrResNet(nn.Module):
         output: str = "sigmoid",
         image_skip: bool = True,
         hr_channels: int | None = None,
+        mid_channels: int | None = None,
         activation: str = "relu",
     ):
         super().__init__()
@@ -123,6 +127,10 @@ class SrResNet(nn.Module):
         check_count("num_blocks", num_blocks)
         if hr_channels is not None:
             check_count("hr_channels", hr_channels, least=0)
+        if mid_channels is not None:
+            check_count("mid_channels", mid_channels)
+            if scale != 4:
+                raise ValueError(f"mid_channels needs scale 4, got {scale}")
         if upsampler not in _UPSAMPLERS:
             raise ValueError(
                 f"upsampler must be one of {', '.join(_UPSAMPLERS)}, got {upsampler!r}"
@@ -136,16 +144,14 @@ class SrResNet(nn.Module):
             )
         )
         self.body = nn.Conv2d(channels, channels, 3, padding=1)
-        enlarge = _UPSAMPLERS[upsampler]
-        if hr_channels is None:
-            self.upsample = _upsample(enlarge, channels, scale)
-            hr_channels = channels
-        elif hr_channels == 0:
-            self.upsample = nn.Sequential(enlarge(channels, 3, scale))
+        twice = scale == 4 and (hr_channels is None or mid_channels is not None)
+        hr_channels = channels if hr_channels is None else hr_channels
+        widths = [channels, *([mid_channels or channels] if twice else []), hr_channels or 3]
+        self.upsample = _upsample(_UPSAMPLERS[upsampler], widths, scale)
+        if hr_channels == 0:
+            del self.upsample[-1]  # the colours may be negative
             if image_skip:
-                _fill_with_zeros(self.upsample)
-        else:
-            self.upsample = nn.Sequential(enlarge(channels, hr_channels, scale), nn.ReLU())
+                _fill_with_zeros(self.upsample[-1])
         self.tail = _Tail(hr_channels, scale, output, image_skip)
 
     def forward(self, lr: torch.Tensor) -> torch.Tensor:
@@ -176,7 +182,8 @@ class TwoStageSrResNet(nn.Module):
         self.scale = scale
         self.head = nn.Conv2d(3, channels, 3, padding=1)
         self.stages = nn.Sequential(PoolDeconvStage(channels), PoolDeconvStage(channels))
-        self.upsample = _upsample(DeconvBlock, channels, scale)
+        widths = [channels] * (3 if scale == 4 else 2)
+        self.upsample = _upsample(DeconvBlock, widths, scale)
         self.tail = _Tail(channels, scale, output, image_skip)
 
     def forward(self, lr: torch.Tensor) -> torch.Tensor:
@@ -595,12 +602,11 @@ def save_network(path: str | os.PathLike, model: nn.Module, name: str, **options
         save_file(weights, partial, metadata={"network": json.dumps({"name": name, **options})})
 
 
-def _upsample(block, channels, scale):
-    """Enlarge by 2 or 3 once, or by 2 twice, with a ReLU after each step."""
-    steps = [2, 2] if scale == 4 else [scale]
-    return nn.Sequential(
-        *(layer for step in steps for layer in (block(channels, channels, step), nn.ReLU()))
-    )
+def _upsample(block, widths, scale):
+    """Enlarge from so many channels to so many, in one step or by 2 twice, with ReLUs behind."""
+    steps = [scale] if len(widths) == 2 else [2, 2]
+    changes = zip(widths, widths[1:], steps, strict=False)
+    return nn.Sequential(*(layer for change in changes for layer in (block(*change), nn.ReLU())))
 
 
 def _check(scale, channels, output, image_skip):

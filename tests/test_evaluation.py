@@ -1,4 +1,5 @@
 import contextlib
+import itertools
 
 import numpy as np
 import pandas as pd
@@ -210,12 +211,19 @@ NETWORKS = {
     "SRCNN": ("SRCNN", {}),
     "FSRCNN": ("FSRCNN", {}),
 }
+FEW_BETWEEN = {  # only at scale 4
+    "few between": (
+        "SrResNet",
+        {"channels": 8, "num_blocks": 2, "hr_channels": 0, "mid_channels": 6},
+    )
+}
 
 
-@pytest.mark.parametrize("scale", [2, 3, 4])
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize(
+    "network, scale", [*itertools.product(NETWORKS, [2, 3, 4]), ("few between", 4)]
+)
 def test_tiles_make_the_picture_that_one_piece_makes(network, scale):
-    name, options = NETWORKS[network]
+    name, options = (NETWORKS | FEW_BETWEEN)[network]
     network = trained(name, scale, **options)
     image = random_image(151, 163)
     whole = upscale(network, image)

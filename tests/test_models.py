@@ -183,6 +183,7 @@ def test_a_bad_scale_is_named(variant, scale):
         ("SrResNet", {"upsampler": "shuffle"}, "upsampler must be one of deconv.*got 'shuffle'"),
         ("SrResNet", {"hr_channels": -1}, "hr_channels must be.* of at least 0, got -1"),
         ("SrResNet", {"hr_channels": 2.0}, "hr_channels must be.*got 2.0"),
+        ("SrResNet", {"mid_channels": 0}, "mid_channels must be.*got 0"),
         ("SrResNet", {"activation": "elu"}, "activation must be one of relu, silu, got 'elu'"),
         ("SrResNet", {"output": "tanh"}, "output must be 'sigmoid' or 'linear', got 'tanh'"),
         ("TwoStageSrResNet", {"channels": -1}, "channels must be.*got -1"),
@@ -288,6 +289,21 @@ def test_an_srresnet_straight_to_rgb_has_as_many_parameters_as_counted(scale, ac
     assert count(SrResNet(scale, channels=10, num_blocks=2, **options)) == expected
 
 
+def test_an_srresnet_with_few_channels_between_has_as_many_parameters_as_counted():
+    blocks = 28 * 10 + 5 * (9 * 10**2 + 10)
+    options = {"channels": 10, "num_blocks": 2, "mid_channels": 7}
+    straight = 16 * 10 * 7 + 7 + 16 * 7 * 3 + 3
+    assert count(SrResNet(4, hr_channels=0, **options)) == blocks + straight
+    to_five = 16 * 10 * 7 + 7 + 16 * 7 * 5 + 5 + 27 * 5 + 3
+    assert count(SrResNet(4, hr_channels=5, **options)) == blocks + to_five
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_there_is_nothing_between_at_other_scales(scale):
+    with pytest.raises(ValueError, match=f"mid_channels needs scale 4, got {scale}"):
+        SrResNet(scale, mid_channels=8)
+
+
 def test_the_default_srresnet_has_1_35_million_parameters():
     # 1792 + 16 * 73 856 + 36 928 + 2 * 65 600 + 1731
     assert count(SrResNet()) == 1_353_347
@@ -312,8 +328,8 @@ def conv(x, weights, name):
     return F.conv2d(x, weight, weights[f"{name}.bias"], padding=weight.shape[-1] // 2)
 
 
-def enlarged(x, weights, steps, upsampler="deconv", relu=True):
-    """Enlarge by each of `steps`, with a ReLU behind each where wanted."""
+def enlarged(x, weights, steps, upsampler="deconv", relu_behind=True):
+    """Enlarge by each of `steps`, with a ReLU between, and one behind where wanted."""
     for index, factor in enumerate(steps):
         name = f"upsample.{2 * index}"
         if upsampler == "deconv":
@@ -327,7 +343,8 @@ def enlarged(x, weights, steps, upsampler="deconv", relu=True):
         else:
             x = x.repeat_interleave(factor, 2).repeat_interleave(factor, 3)
             x = conv(x, weights, f"{name}.conv")
-        x = x.clamp(min=0) if relu else x
+        if index < len(steps) - 1 or relu_behind:
+            x = x.clamp(min=0)
     return x
 
 
@@ -345,12 +362,19 @@ def with_image(residual, lr, scale, output, image_skip):
 @pytest.mark.parametrize("upsampler", ["deconv", "pixel_shuffle", "resize_conv"])
 @pytest.mark.parametrize("output", ["sigmoid", "linear"])
 @pytest.mark.parametrize("image_skip", [True, False])
-@pytest.mark.parametrize("hr_channels, activation", [(None, "relu"), (4, "silu"), (0, "silu")])
-def test_srresnet_step_by_step(scale, upsampler, output, image_skip, hr_channels, activation):
+@pytest.mark.parametrize(
+    "hr_channels, mid_channels, activation",
+    [(None, None, "relu"), (4, None, "silu"), (0, None, "silu"), (0, 6, "relu"), (4, 6, "relu")],
+)
+def test_srresnet_step_by_step(
+    scale, upsampler, output, image_skip, hr_channels, mid_channels, activation
+):
     torch.manual_seed(0)
     options = {"upsampler": upsampler, "output": output, "image_skip": image_skip}
     options |= {"hr_channels": hr_channels, "activation": activation}
-    steps = [2, 2] if scale == 4 and hr_channels is None else [scale]
+    if scale == 4:
+        options["mid_channels"] = mid_channels
+    steps = [2, 2] if scale == 4 and (mid_channels or hr_channels is None) else [scale]
     model = SrResNet(scale, channels=5, num_blocks=3, **options).double()
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.15)
@@ -364,7 +388,7 @@ def test_srresnet_step_by_step(scale, upsampler, output, image_skip, hr_channels
             x = x + 0.3 * conv(branch, weights, f"blocks.{block}.second")
         features = head + conv(x, weights, "body")
         if hr_channels == 0:
-            residual = enlarged(features, weights, steps, upsampler, relu=False)
+            residual = enlarged(features, weights, steps, upsampler, relu_behind=False)
         else:
             residual = conv(enlarged(features, weights, steps, upsampler), weights, "tail.conv")
         expected = with_image(residual, lr, scale, output, image_skip)
@@ -405,7 +429,10 @@ def test_an_untrained_network_with_image_skip_is_bicubic(network, scale):
 @each_scale
 @pytest.mark.parametrize("upsampler", ["deconv", "pixel_shuffle", "resize_conv"])
 def test_an_untrained_network_straight_to_rgb_is_bicubic(scale, upsampler):
-    check_is_bicubic(functools.partial(SrResNet, upsampler=upsampler, hr_channels=0), scale)
+    options = {"upsampler": upsampler, "hr_channels": 0}
+    check_is_bicubic(functools.partial(SrResNet, **options), scale)
+    if scale == 4:
+        check_is_bicubic(functools.partial(SrResNet, **options, mid_channels=5), scale)
 
 
 def check_is_bicubic(network, scale):

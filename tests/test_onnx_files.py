@@ -52,6 +52,9 @@ NETWORKS = {
     "SrResNet straight to RGB, x4": lambda: random_network(
         lambda: SrResNet(4, channels=6, num_blocks=2, hr_channels=0, activation="silu")
     ),
+    "SrResNet with few between, x4": lambda: random_network(
+        lambda: SrResNet(4, channels=6, num_blocks=2, hr_channels=0, mid_channels=5)
+    ),
     "bicubic, x2": lambda: Bicubic(2),
     "bicubic, x4": lambda: Bicubic(4),
 }
