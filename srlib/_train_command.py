@@ -37,7 +37,13 @@ from srlib.training.checkpoint import load_checkpoint
 from srlib.training.config import LOSSES, field_type
 from srlib.training.forecast import forecast, suit
 from srlib.training.identity import check_same
-from srlib.training.recipes import PROFILES, distill_targets, photographs, sampler_options
+from srlib.training.recipes import (
+    PROFILES,
+    distill_targets,
+    network_options,
+    photographs,
+    sampler_options,
+)
 from srlib.training.state import join_processes
 
 __all__ = ["add_parser"]
@@ -123,8 +129,7 @@ def _train(options) -> None:
     limit = given.get("limit_minutes", None if own_length else _LIMIT_MINUTES)
     TrainConfig.from_recipe(values)
     source = values if options.network == "SrResNet" else given  # the profiles are for SrResNet
-    arguments = [name for name in inspect.signature(SrResNet).parameters if name in source]
-    made_by = {"name": options.network, **{name: source[name] for name in arguments}}
+    made_by = {"name": options.network, **network_options(source)}
 
     loss = _loss(options.loss, given, options.seed)
 

@@ -14,7 +14,7 @@ from srlib.data import PatchSampler, make_pairs
 from srlib.models import SrResNet
 from srlib.training import TrainConfig, forecast
 from srlib.training.forecast import bytes_per_patch, suit
-from srlib.training.recipes import PROFILES
+from srlib.training.recipes import PROFILES, network_options
 
 GPU = torch.device("cuda")
 
@@ -92,8 +92,7 @@ def pretend(monkeypatch):
         if windows:
             monkeypatch.setattr(forecast, "os", SimpleNamespace(name="nt", environ=os.environ))
         recipe = PROFILES["gpu"]
-        names = ("channels", "num_blocks", "hr_channels")
-        model = SrResNet(4, **{name: recipe[name] for name in names})
+        model = SrResNet(4, **network_options(recipe))
         return lambda **options: suit(recipe, model, GPU, **options)
 
     return make

@@ -26,7 +26,7 @@ from srlib.models import create_model, load_pretrained, save_network
 from srlib.training import TrainConfig, recipes
 from srlib.training.checkpoint import load_checkpoint
 from srlib.training.forecast import Forecast
-from srlib.training.recipes import PROFILES
+from srlib.training.recipes import PROFILES, network_options
 from srlib.training.run_log import RunLog
 
 TINY = "--profile ci --scale 2 --steps 6 --progress false"
@@ -84,8 +84,7 @@ def test_every_field_is_an_option_with_its_default_in_each_profile(capsys):
 def test_the_profiles_can_be_made(profile):
     values = PROFILES[profile]
     TrainConfig.from_recipe(values)
-    names = ("channels", "num_blocks", "hr_channels")
-    create_model("SrResNet", 4, **{name: values[name] for name in names})
+    create_model("SrResNet", 4, **network_options(values))
 
 
 def test_the_folder_holds_what_is_promised(tiny, photographs, capsys, monkeypatch):

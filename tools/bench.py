@@ -36,7 +36,7 @@ from srlib.models import SrResNet, load_pretrained
 from srlib.onnx_files import OnnxNetwork, export_onnx
 from srlib.resample import imresize
 from srlib.training import TrainConfig, train
-from srlib.training.recipes import PROFILES, photographs, sampler_options
+from srlib.training.recipes import PROFILES, network_options, photographs, sampler_options
 
 ROOT = Path(__file__).resolve().parents[1]
 SWEEP = """
@@ -191,7 +191,7 @@ def bench_class_minute(seeds=(0, 1, 2), marks=(2, 5, 10, 20, 30, 45)):
     clock. Where Set5 is not there, the bundled test photographs.
     """
     recipe = PROFILES["cpu"]
-    options = {name: recipe[name] for name in ("channels", "num_blocks", "hr_channels")}
+    options = network_options(recipe)
     config = TrainConfig.from_recipe(recipe, progress=False)
     source = "Set5" if is_cached("Set5/x4") else "bundled/test"
     test, (pairs, _) = make_pairs(load_images(source, 4), 4), photographs(recipe, 4)

@@ -22,7 +22,7 @@ from srlib.environment import active_profile, by_profile, hardware
 from srlib.measuring import measure
 from srlib.models import SrResNet, load_pretrained
 from srlib.training import TrainConfig, train
-from srlib.training.recipes import PROFILES, photographs, sampler_options
+from srlib.training.recipes import PROFILES, network_options, photographs, sampler_options
 
 WAYS = {  # each adds one thing to the one before
     "float32, eager": {"mixed_precision": "no", "channels_last": False, "compile": "no"},
@@ -95,7 +95,7 @@ class LoaderSampler(PatchSampler):
 def recipe_of_profile():
     """Return the recipe of the active profile, network options, patch sizes and pairs."""
     recipe = PROFILES[active_profile()]
-    network = {name: recipe[name] for name in ("channels", "num_blocks", "hr_channels")}
+    network = network_options(recipe)
     sizes = sampler_options(recipe)
     pairs, _ = photographs({**recipe, "holdout": None, "shrink": ()}, 4)
     return recipe, network, sizes, pairs

@@ -41,6 +41,9 @@ CANDIDATES = {
     "gate": DIRECT | {"num_blocks": 5, "block": "Gate"},
     "silu, wide start": DIRECT | {"activation": "silu", "block": "WideStart"},
     "gate, wide start": DIRECT | {"num_blocks": 5, "block": "GateWideStart"},
+    "between": DIRECT | {"mid_channels": 12},  # by 2 twice
+    "between, wider": DIRECT | {"num_blocks": 7, "mid_channels": 32},
+    "eight behind": DIRECT | {"hr_channels": 8},
     "wide and few": DIRECT | {"channels": 48, "num_blocks": 3},
     "narrow and many": DIRECT | {"channels": 24, "num_blocks": 14},
     "folded": DIRECT | {"block": "Folded"},

@@ -1,5 +1,6 @@
 """What each profile trains, and on which photographs."""
 
+import inspect
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ from tqdm.auto import tqdm
 from srlib import assets
 from srlib.data import Pair, add_shrunk, load_images, make_pairs
 from srlib.evaluation import upscale
-from srlib.models import load_pretrained
+from srlib.models import SrResNet, load_pretrained
 
-__all__ = ["PROFILES", "distill_targets", "photographs", "sampler_options"]
+__all__ = ["PROFILES", "distill_targets", "network_options", "photographs", "sampler_options"]
 
 # What each profile trains by default; "colab" is a recipe only, no profile of the notebooks.
 PROFILES = {
@@ -108,6 +109,11 @@ def photographs(recipe: dict, scale: int) -> tuple[list[Pair], list[Pair]]:
     training = {pair.name: pair.hr for pair in pairs if pair.hr.tobytes() not in seen}
     smallest = scale * recipe.get("lr_patch_size", 1)
     return make_pairs(add_shrunk(training, recipe.get("shrink", ()), smallest), scale), held_out
+
+
+def network_options(recipe: dict) -> dict:
+    """Return what of a recipe `srlib.models.SrResNet` takes as keywords."""
+    return {name: recipe[name] for name in inspect.signature(SrResNet).parameters if name in recipe}
 
 
 def sampler_options(recipe: dict) -> dict:

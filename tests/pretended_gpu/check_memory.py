@@ -7,7 +7,7 @@ import torch
 from srlib.evaluation import upscale
 from srlib.models import SrResNet, load_pretrained
 from srlib.training import TrainConfig, train
-from srlib.training.recipes import PROFILES
+from srlib.training.recipes import PROFILES, network_options
 
 # Of BSDS500's 300 photographs and of their copies shrunk as the recipe says.
 PIXELS = 300 * 321 * 481 * (1 + sum(factor**2 for factor in PROFILES["gpu"]["shrink"]))
@@ -24,7 +24,7 @@ def only_memory(gpu):
 @pytest.mark.parametrize("precision", ["no", "auto"])
 def test_the_full_training(make_sampler, precision, optimizer):
     recipe = PROFILES["gpu"]
-    network = {name: recipe[name] for name in ("channels", "num_blocks", "hr_channels")}
+    network = network_options(recipe)
     photographs = torch.empty(int(PIXELS * (1 + 1 / 16)), dtype=torch.int32, device="cuda")
     sampler = make_sampler(batch_size=recipe["batch_size"])
     sampler.lr_patch_size = recipe["lr_patch_size"]  # more than its picture has: none is drawn
