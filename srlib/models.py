@@ -605,7 +605,7 @@ def save_network(path: str | os.PathLike, model: nn.Module, name: str, **options
 def _upsample(block, widths, scale):
     """Enlarge from so many channels to so many, in one step or by 2 twice, with ReLUs behind."""
     steps = [scale] if len(widths) == 2 else [2, 2]
-    changes = zip(widths, widths[1:], steps, strict=False)
+    changes = zip(widths[:-1], widths[1:], steps, strict=True)
     return nn.Sequential(*(layer for change in changes for layer in (block(*change), nn.ReLU())))
 
 
