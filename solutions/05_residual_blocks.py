@@ -698,10 +698,10 @@ show(
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# The small network is above bicubic without any block, since head, body and deconvolution learned
-# something too. The large one needs two. Every block adds to what the ones before it made, so the
-# score rises step by step. Most single blocks can be missing at the cost of some tenths of a
-# decibel. A few early ones cost decibels: those behind them were trained to refine what they make.
+# Both networks are above bicubic without any block, since head, body and deconvolution learned
+# something too. Every block adds to what the ones before it made, so the score rises step by step.
+# Most single blocks can be missing at the cost of some tenths of a decibel. A few early ones cost
+# a decibel or more: those behind them were trained to refine what they make.
 #
 # </details>
 

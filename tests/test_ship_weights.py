@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from srlib.__main__ import main
+from srlib._files import file_sha256
 from srlib.assets import sample_image
 from srlib.data import load_images
 from srlib.degradation import degrade
@@ -73,6 +74,36 @@ def test_the_log_of_another_network_is_not_taken(shipped, tmp_path):
     assert len(pd.read_csv(shipped / "x3/log.csv")) == 4
     card = (shipped / "x3/README.md").read_text()
     assert "one after the other" not in card and "--out first" in card
+
+
+def test_the_log_of_the_same_blocks_behind_another_end_is_kept(shipped, tmp_path):
+    train("first")
+    train("second", "--start-from", "first/model.safetensors", "--hr-channels", "8")
+    ship.main(tmp_path / "second", "mine")
+    assert list(pd.read_csv(shipped / "mine/log.csv")["step"]) == list(range(1, 9))
+    assert "one after the other" in (shipped / "mine/README.md").read_text()
+
+
+def test_a_training_that_goes_on_is_not_shipped(shipped, tmp_path):
+    train("first")
+    record = json.loads((tmp_path / "first/run.json").read_text())
+    del record["finished"]
+    (tmp_path / "first/run.json").write_text(json.dumps(record))
+    with pytest.raises(SystemExit, match="first has not ended"):
+        ship.main(tmp_path / "first", "mine")
+    assert not shipped.exists()
+
+
+def test_what_a_training_started_from_gets_its_name_when_it_was_shipped_since(shipped, tmp_path):
+    """Or a strength would have nothing to blend with: the shipped file is rounded, another one."""
+    train("first")
+    train("second", "--start-from", "first/model.safetensors", "--seed", "3")
+    ship.main(tmp_path / "first", "one")
+    ship.main(tmp_path / "second", "two")
+    start, record = (json.loads((shipped / n / "record.json").read_text()) for n in ("one", "two"))
+    assert record["start_from"] == "one"
+    assert record["start_from_sha256"] == file_sha256(shipped / "one/model.safetensors")
+    assert record["start"]["set5_db"] == start["set5_db"]
 
 
 def test_a_chain_that_was_never_shipped_is_whole(shipped, tmp_path):

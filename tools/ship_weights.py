@@ -4,10 +4,11 @@ python tools/ship_weights.py RUN NAME
 
 RUN is the --out of python -m srlib train, NAME like srresnet_x4. Writes data/weights/NAME/:
 model.safetensors (float16; this file is scored), log.csv, record.json, README.md. If RUN started
-from other weights, the record says how those were made, and log.csv has the trainings of one
-network one after the other. The benchmarks are scored here, once, and decide nothing. A training on
-damaged images, or an adversarial one, stands beside the network that it started from: the first on
-damaged benchmarks, the second with patch distance and NIQE too.
+from other weights, the record says how those were made, under which name if they have been shipped
+since, and log.csv has the trainings of the same blocks one after the other. The benchmarks are
+scored here, once, and decide nothing. A training on damaged images, or an adversarial one, stands
+beside the network that it started from: the first on damaged benchmarks, the second with patch
+distance and NIQE too.
 """
 
 import json
@@ -20,6 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from srlib._atomic import atomic_write
+from srlib._files import file_sha256
 from srlib.data import load_images, make_pairs
 from srlib.degradation import degrade, jpeg
 from srlib.evaluation import evaluate, upscale
@@ -84,19 +86,35 @@ def origin(folder):
     record.pop("held_out", None)
     log = pd.read_csv(folder / "log.csv", index_col="step")
     if record["start_from"] and "start" not in record:  # else the log is chained, too
-        if not (folder / "start").is_dir():
+        before = folder / "start"
+        if shipped := shipped_since(record.get("start_from_sha256")):
+            # From here on it is known by its name, and by the file that everybody has.
+            before, weights = shipped, shipped / "model.safetensors"
+            record |= {"start_from": shipped.name, "start_from_sha256": file_sha256(weights)}
+        elif not before.is_dir():
             sys.exit(f"{folder} does not say what made {record['start_from']}")
-        record["start"], before = origin(folder / "start")
+        record["start"], before = origin(before)
         if went_on(record):
             log = chained(before, log)
     return record, log
 
 
+def shipped_since(sha256):
+    """Return the folder of the network that was shipped from these weights, rounded, or None."""
+    for path in sorted(WEIGHTS.glob("*/record.json")) if sha256 else ():
+        if read_record(path).get("trained_sha256") == sha256:
+            return path.parent
+    return None
+
+
 def main(run_folder: Path, name: str):
     """Ship RUN as NAME."""
     record, log = origin(run_folder)
+    if "finished" not in record:
+        sys.exit(f"{run_folder} has not ended")
     scale = record["network"]["scale"]
     record = {"scale": scale, **record}
+    record["trained_sha256"] = file_sha256(run_folder / "model.safetensors")  # before it is rounded
     folder = WEIGHTS / name
     folder.mkdir(parents=True, exist_ok=True)
     source, target = run_folder / "model.safetensors", folder / "model.safetensors"
@@ -157,8 +175,13 @@ def main(run_folder: Path, name: str):
 
 
 def went_on(record):
-    """Tell whether a training started from weights of the same network, so that logs chain."""
-    return record.get("start", {}).get("network") == record["network"]
+    """Tell whether a training went on with the same blocks, so that logs chain.
+
+    Behind another end, they are the same: what they have learned before, they keep.
+    """
+    before = record.get("start", {}).get("network")
+    blocks = ("name", "scale", "channels", "num_blocks")
+    return before is not None and all(before.get(k) == record["network"].get(k) for k in blocks)
 
 
 def chained(before, log):
