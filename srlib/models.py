@@ -479,7 +479,13 @@ def load_pretrained(name: str | os.PathLike, strength: float = 1) -> nn.Module:
     except (SafetensorError, ValueError) as error:
         reason = textwrap.shorten(str(error), 300, placeholder=" ...")
         raise ValueError(f"{path} holds no network of this course: {reason}") from error
-    return network if strength == 1 else blend(_start_of(name, path), network, strength)
+    if strength == 1:
+        return network
+    start = _start_of(name, path)
+    try:
+        return blend(start, network, strength)
+    except ValueError as error:  # trained on to another scale, or behind another end
+        raise ValueError(f"{name} has no strength here: {error}") from error
 
 
 def read_record(path: Path) -> dict:

@@ -84,6 +84,15 @@ def test_the_log_of_the_same_blocks_behind_another_end_is_kept(shipped, tmp_path
     assert "one after the other" in (shipped / "mine/README.md").read_text()
 
 
+def test_steps_behind_the_last_row_of_a_log_count(shipped, tmp_path):
+    train("first", "--log-every", "3")
+    train("second", "--start-from", "first/model.safetensors")
+    log = pd.read_csv(tmp_path / "second/start/log.csv")
+    log[log["step"] <= 3].to_csv(tmp_path / "second/start/log.csv", index=False)
+    ship.main(tmp_path / "second", "mine")
+    assert list(pd.read_csv(shipped / "mine/log.csv")["step"]) == [3, 5, 6, 7, 8]
+
+
 def test_a_training_that_goes_on_is_not_shipped(shipped, tmp_path):
     train("first")
     record = json.loads((tmp_path / "first/run.json").read_text())

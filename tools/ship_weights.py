@@ -95,7 +95,7 @@ def origin(folder):
             sys.exit(f"{folder} does not say what made {record['start_from']}")
         record["start"], before = origin(before)
         if went_on(record):
-            log = chained(before, log)
+            log = chained(before, log, steps_in_all(record["start"]))
     return record, log
 
 
@@ -184,9 +184,14 @@ def went_on(record):
     return before is not None and all(before.get(k) == record["network"].get(k) for k in blocks)
 
 
-def chained(before, log):
-    """Return two logs as one: the steps and seconds of the second count on."""
-    log = log.set_axis(log.index + before.index[-1])
+def steps_in_all(record):
+    """Return how many steps the blocks of a network have had, those of this training the last."""
+    return record["steps"] + (steps_in_all(record["start"]) if went_on(record) else 0)
+
+
+def chained(before, log, steps):
+    """Return two logs as one: steps and seconds of the second count on, behind so many steps."""
+    log = log.set_axis(log.index + steps)  # a training that was stopped ends between two rows
     return pd.concat([before, log.assign(seconds=log["seconds"] + before["seconds"].iloc[-1])])
 
 
