@@ -114,10 +114,10 @@ def main(run_folder: Path, name: str):
         sys.exit(f"{run_folder} has not ended")
     scale = record["network"]["scale"]
     record = {"scale": scale, **record}
-    record["trained_sha256"] = file_sha256(run_folder / "model.safetensors")  # before it is rounded
     folder = WEIGHTS / name
     folder.mkdir(parents=True, exist_ok=True)
     source, target = run_folder / "model.safetensors", folder / "model.safetensors"
+    record["trained_sha256"] = file_sha256(source)  # before it is rounded
     with safe_open(source, framework="pt") as file:
         metadata = file.metadata()
     with atomic_write(target) as partial:
@@ -179,9 +179,12 @@ def went_on(record):
 
     Behind another end, they are the same: what they have learned before, they keep.
     """
-    before = record.get("start", {}).get("network")
-    blocks = ("name", "scale", "channels", "num_blocks")
-    return before is not None and all(before.get(k) == record["network"].get(k) for k in blocks)
+    return "start" in record and without_end(record["start"]) == without_end(record)
+
+
+def without_end(record):
+    """Return what a network was made with, but for the options of its end."""
+    return {k: v for k, v in record["network"].items() if k not in ("hr_channels", "mid_channels")}
 
 
 def steps_in_all(record):
