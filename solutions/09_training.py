@@ -92,10 +92,12 @@ if keep_in and not Path(keep_in).parent.is_dir():  # where nothing is mounted, n
     raise FileNotFoundError(f"keep_in: is the disk mounted? There is no {Path(keep_in).parent}")
 
 # %% [markdown]
-# Here is where it leads: the log of the two trainings that made `srresnet_small_x4`, the network
-# that most notebooks of this course enlarge with. The second went on from the weights of the first:
-# the rate rises once more, the validation falls back and ends higher. At the end of this notebook
-# you will read every curve in it, and start one like it.
+# Here is where it leads: the log of the four trainings that made `srresnet_small_x4`, the network
+# that most notebooks of this course enlarge with. Each went on from the weights of the one before,
+# so the rate rises four times. At its second rise the validation falls back, and ends higher. The
+# third training had a new end of the network and more photographs, and was judged by others: loss
+# and validation go on at another level. At the end of this notebook you will read every curve in
+# it, and start one like it.
 
 # %% tags=["folded"]
 # @title Draw the log of the shipped network
@@ -105,7 +107,8 @@ show(
     plot_history(log, x="seconds"),
     "Curves of the training of the shipped network against time: the loss of the batches, noisy "
     "and falling; the validation PSNR, rising and flattening; the learning rate, which rises and "
-    "falls to zero twice. At its second rise the validation PSNR drops for a while.",
+    "falls to zero four times. At its second rise the validation PSNR drops for a while. At its "
+    "third the loss falls to another level and the PSNR rises to one.",
 )
 
 # %% tags=["folded"]
@@ -498,7 +501,7 @@ pd.concat(best_rates, axis=1).round(4)
 # The table judges a rate by its lowest seed, because near the edge some seeds are lucky. Trials
 # tell the order of magnitude; the last ones should be as long as you can afford.
 #
-# Two comparisons of hours are in `docs/gpu_record.md`. On one core, the network at the top of this
+# Two comparisons of hours are in `docs/tried.md`. On one core, the network at the top of this
 # notebook reached 26.52 dB on held-out photographs in 65 minutes with Muon, and 26.49 dB in 85 with
 # Adam (measured in November 2026). What is shipped was trained with Muon. In the class minute the
 # two are level.

@@ -356,7 +356,7 @@ show(figure, "A row for each image. Left its three scores, right the difference 
 # <details><summary>What happened</summary>
 #
 # The right panel shows a dot left of the line for each image on which the full network is worse;
-# the next table counts them. It has more than four times the parameters, and is still not ahead
+# the next table counts them. It has nearly five times the parameters, and is still not ahead
 # everywhere.
 #
 # </details>
@@ -408,7 +408,7 @@ tidy(pd.DataFrame(rows).T)
 # mean and swells the standard error; the median hardly notices it. Report both, look at the
 # picture, and leave it in.
 #
-# And if the full network is hardly ahead of the small one? It has more than four times the
+# And if the full network is hardly ahead of the small one? It has nearly five times the
 # parameters. But each of its steps takes longer, and in the hours that it had it made fewer: the
 # cards of both say so (`data/weights`). Parameters pay only with the training they need.
 

@@ -805,8 +805,8 @@ def in_tiles(network, lr, tile, halo):
 # %% [markdown]
 # How wide must the halo be? `receptive_field` measures how far the network sees. By hand: every
 # 3 x 3 convolution sees one pixel farther. The small network has one at the start, two in each of 8
-# residual blocks and one after them, which makes 18; deconvolution and the last convolution, which
-# work on fine pixels, add one more.
+# residual blocks and one after them, which makes 18; the two deconvolutions, which work on finer
+# pixels, add one more.
 #
 # *Predict:* the smallest halo that leaves no trace in an 8-bit picture: the same number, or less?
 

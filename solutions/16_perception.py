@@ -72,7 +72,7 @@ reach = by_profile(ci=1, cpu=3, gpu=3)  # pixels by which the answers of section
 draws = by_profile(ci=3, cpu=40, gpu=40)  # of random answers, for each point of a curve
 loop_steps = by_profile(ci=2, cpu=60, gpu=300)  # of each short training against a discriminator
 term_steps = by_profile(ci=2, cpu=20, gpu=200, long=1500)  # of each training in "each term"
-term_seeds = by_profile(ci=(0,), cpu=(0,), gpu=(0, 1), long=(0, 1))
+term_seeds = by_profile(ci=(0,), cpu=(0,), gpu=(0, 1), long=(0, 1, 2))
 crop_side = by_profile(ci=96, cpu=192, gpu=192)  # of the pictures that are measured, in pixels
 shares = by_profile(ci=(0.0, 1.0), cpu=(0, 0.25, 0.5, 0.75, 1), gpu=(0, 0.25, 0.5, 0.75, 1))
 use_vgg = False  # True downloads 548 MiB, once
@@ -750,10 +750,11 @@ in_numbers.round(2)
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# The L1 of pixels gains decibels, and the patches move away. Own features hardly change that: they
-# come from a network that was trained for PSNR, and praise what it praises. The opponent's features
-# change with what gives a picture away. They bring the patches a good part of the way, at a small
-# price. The reward brings as much again, and costs most. Both seeds agree in this order.
+# The L1 of pixels gains decibels, and the patches move away. Own features leave them where they
+# were, and still cost decibels: they come from a network that was trained for PSNR, and praise what
+# it praises. The opponent's features change with what gives a picture away. They bring the patches
+# a good part of the way, at a small price. The reward brings more, and costs most. All three seeds
+# agree in this order.
 #
 # </details>
 #
@@ -822,8 +823,8 @@ show(
 # such front has a side that nobody reaches (Blau and Michaeli 2018): the best mean is soft, and
 # what is not soft is not the mean. Bicubic lies behind the blends, so it is simply worse.
 #
-# And grain lies a little in front of their curve: by these measures the cheapest trick keeps up
-# with the network. So look, in the figure below: grain is as rough in the eye as in the fur, and
+# And grain lies nearly on their curve: by these measures the cheapest trick keeps up with the
+# network. So look, in the figure below: grain is as rough in the eye as in the fur, and
 # the network knows which is which. Neither measure asks where a patch belongs. Who reports one
 # number reports the wrong thing.
 #

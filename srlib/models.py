@@ -521,7 +521,9 @@ def _start_of(name, path):
     if not record.get("start_from"):
         raise ValueError(f"{name} was not trained on from another network: it has no strength")
     start = weights_file(record["start_from"])
-    if not start.is_file() or file_sha256(start) != record.get("start_from_sha256"):
+    if not start.is_file():
+        raise ValueError(f"{name} has no strength here: {start}, which it began as, is not here")
+    if file_sha256(start) != record.get("start_from_sha256"):
         raise ValueError(
             f"{name} has no strength here: {start} is not the file that it was trained on from"
         )

@@ -5,7 +5,8 @@ OMP_NUM_THREADS=1 python tools/pilots.py old silu --seeds 0 1
 Run it where the folder photos is. Each candidate gets as many steps as it can take in --seconds of
 a processor's time. It is judged by crops of held-out photographs, never by a benchmark, and by its
 time for a 128x128 image on one thread as a part of that of "old". Each training adds a row to
-data/records/pilots.csv; rows of what did not help stay.
+data/records/pilots.csv; rows of what did not help stay. What else runs on the machine stretches
+the times: with --times nothing is trained, and those of the rows are measured again, in turns.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.nn.utils import parametrize
 
+from srlib._atomic import atomic_write
 from srlib.data import Pair, PatchSampler
 from srlib.evaluation import evaluate
 from srlib.layers import ResidualBlock
@@ -244,14 +246,34 @@ def pilot(name, seed, seconds, cost, sampler, held_out):
     }
 
 
+def measure_times_again(names):
+    """Write new times into the rows of these candidates."""
+    with RECORD.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = list(dict.fromkeys(["old", *names]))
+    times = milliseconds(*(fold(make(**CANDIDATES[name])).eval() for name in names))
+    for name, ms in zip(names, times, strict=True):
+        for row in rows:
+            if row["candidate"] == name and row["machine"] == processor():
+                row |= {"ms": round(ms, 1), "ratio": round(ms / times[0], 3)}
+    with atomic_write(RECORD) as partial, partial.open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
 def main():
     """Train each candidate with each seed."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("candidates", nargs="+", choices=CANDIDATES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--seconds", type=float, default=600, help="processor time of each")
+    parser.add_argument("--times", action="store_true", help="train nothing; of recorded rows")
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if options.times:
+        measure_times_again(options.candidates)
+        return
     training, held_out = photographs(RECIPE, SCALE)
     held_out = crops(held_out)
     sampler = Growing(training, SCALE, **sampler_options(RECIPE), device=torch.device("cpu"))
@@ -263,7 +285,7 @@ def main():
             print(row, flush=True)
             is_new = not RECORD.exists()
             with RECORD.open("a", newline="") as file:
-                writer = csv.DictWriter(file, row)
+                writer = csv.DictWriter(file, row, lineterminator="\n")
                 if is_new:
                     writer.writeheader()
                 writer.writerow(row)
