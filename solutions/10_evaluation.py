@@ -783,11 +783,13 @@ ensemble_scores, seconds_of = {}, {}
 for name, network in networks.items():
     upscale(network, pairs[0].lr)  # the first run is slower, and is not timed
     for ensemble in (False, True):
-        start = time.perf_counter()
-        outputs = [upscale(network, pair.lr, ensemble=ensemble) for pair in pairs]
-        seconds_of[name, ensemble] = time.perf_counter() - start
-        scores = [score(sr, pair.hr, scale)[0] for sr, pair in zip(outputs, pairs)]
-        ensemble_scores[name, ensemble] = np.array(scores)
+        scores, seconds = [], []
+        for pair in pairs:
+            start = time.perf_counter()
+            sr = upscale(network, pair.lr, ensemble=ensemble)
+            seconds.append(time.perf_counter() - start)
+            scores.append(score(sr, pair.hr, scale)[0])
+        ensemble_scores[name, ensemble], seconds_of[name, ensemble] = np.array([scores, seconds])
 rows = {}
 for name in networks:
     mean, error = paired_difference(ensemble_scores[name, True], ensemble_scores[name, False])
@@ -797,7 +799,7 @@ for name in networks:
         "gain (dB)": mean,
         "standard error": error,
         "worse on": f"{(ensemble_scores[name, True] < ensemble_scores[name, False]).sum()} images",
-        "times as long": seconds_of[name, True] / seconds_of[name, False],
+        "times as long": np.median(seconds_of[name, True] / seconds_of[name, False]),
     }
 print(f"{target}, {len(pairs)} images")
 tidy(pd.DataFrame(rows).T, digits=3)
@@ -1136,7 +1138,7 @@ for name in networks:
     )
     print(f"{name}, gain over bicubic at JPEG quality 100 and 50: {fine:+.2f} and {coarse:+.2f} dB")
     extra = ensemble_scores[name, True] - ensemble_scores[name, False]
-    ratio = seconds_of[name, True] / seconds_of[name, False]
+    ratio = np.median(seconds_of[name, True] / seconds_of[name, False])
     print(f"{name}, self-ensemble: {extra.mean():+.3f} dB for {ratio:.1f} times the time")
 for name, values in (long_ablation.scores() - base_db.mean()).iterrows():
     print(f"{name}: {values.mean():+.2f} dB against bicubic, range over seeds {np.ptp(values):.2f}")
