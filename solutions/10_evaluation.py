@@ -790,6 +790,9 @@ for name, network in networks.items():
             seconds.append(time.perf_counter() - start)
             scores.append(score(sr, pair.hr, scale)[0])
         ensemble_scores[name, ensemble], seconds_of[name, ensemble] = np.array([scores, seconds])
+
+# %% tags=["folded"]
+# @title What it gains, and what it costs
 rows = {}
 for name in networks:
     mean, error = paired_difference(ensemble_scores[name, True], ensemble_scores[name, False])
