@@ -71,3 +71,13 @@ def test_the_record_is_of_these_candidates_and_measures_them_beside_the_shipped_
         assert sum(p.numel() for p in model.parameters()) == row.parameters
     assert RECORD.loc[RECORD["candidate"] == "old", "ratio"].between(0.9, 1.1).all()
     assert not RECORD.duplicated(["candidate", "seed", "seconds"]).any()
+
+
+def test_times_measured_again_are_written_into_the_rows_of_this_machine(tmp_path, monkeypatch):
+    monkeypatch.setattr(pilots, "RECORD", tmp_path / "pilots.csv")
+    monkeypatch.setattr(pilots, "milliseconds", lambda *models: [50.0, 20.0][: len(models)])
+    row = {"candidate": "relu", "ms": "1", "ratio": "1", "machine": pilots.processor()}
+    elsewhere, other = row | {"machine": "another"}, row | {"candidate": "silu"}
+    pilots.record([row, elsewhere, other])
+    pilots.measure_times_again(["relu"])
+    assert pilots.recorded() == [row | {"ms": "20.0", "ratio": "0.4"}, elsewhere, other]

@@ -246,20 +246,32 @@ def pilot(name, seed, seconds, cost, sampler, held_out):
     }
 
 
-def measure_times_again(names):
-    """Write new times into the rows of these candidates."""
+def recorded():
+    """Return the rows of the record, each a dictionary of texts."""
+    if not RECORD.exists():
+        return []
     with RECORD.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    names = list(dict.fromkeys(["old", *names]))
-    times = milliseconds(*(fold(make(**CANDIDATES[name])).eval() for name in names))
-    for name, ms in zip(names, times, strict=True):
-        for row in rows:
-            if row["candidate"] == name and row["machine"] == processor():
-                row |= {"ms": round(ms, 1), "ratio": round(ms / times[0], 3)}
+        return list(csv.DictReader(file))
+
+
+def record(rows):
+    """Write the record anew; it appears whole or not at all."""
     with atomic_write(RECORD) as partial, partial.open("w", newline="") as file:
         writer = csv.DictWriter(file, rows[0], lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
+
+
+def measure_times_again(names):
+    """Write new times into the rows that this machine made of these candidates."""
+    names = list(dict.fromkeys(["old", *names]))
+    times = milliseconds(*(fold(make(**CANDIDATES[name])).eval() for name in names))
+    ms_of, machine, rows = dict(zip(names, times, strict=True)), processor(), recorded()
+    for row in rows:
+        if row["candidate"] in ms_of and row["machine"] == machine:
+            ms = ms_of[row["candidate"]]
+            row |= {"ms": round(ms, 1), "ratio": round(ms / times[0], 3)}
+    record(rows)
 
 
 def main():
@@ -283,12 +295,7 @@ def main():
         for name in options.candidates:
             row = pilot(name, seed, options.seconds, costs[name], sampler, held_out)
             print(row, flush=True)
-            is_new = not RECORD.exists()
-            with RECORD.open("a", newline="") as file:
-                writer = csv.DictWriter(file, row, lineterminator="\n")
-                if is_new:
-                    writer.writeheader()
-                writer.writerow(row)
+            record([*recorded(), row])
 
 
 if __name__ == "__main__":
