@@ -120,22 +120,10 @@ show(
 # ## 1. The file, and what is in it
 #
 # ONNX is a format for networks that other programs than torch run: in a browser, a phone, a
-# camera. `export_onnx` traces the network and writes one file for all sizes of images. The
-# exporter also writes notes into it, which line of Python made which operation. They are of use
-# to nobody who runs the file, so `slim` takes them out.
+# camera. `export_onnx` traces the network and writes one file for all sizes of images.
 
 # %% tags=["folded"]
-# @title slim, and the size of a file
-
-
-def slim(path):
-    """Rewrite an ONNX file without the exporter's notes."""
-    model = onnx.load(path)
-    graph = model.graph
-    for part in (model, *graph.node, *graph.input, *graph.output, *graph.value_info):
-        part.ClearField("metadata_props")
-        part.ClearField("doc_string")
-    onnx.save(model, path)
+# @title The size of a file
 
 
 def kib(path):
@@ -157,10 +145,8 @@ for name, network in (("teacher", teacher), ("small", small)):
     rows[name] = {
         "parameters": count(network),
         "4 bytes each (KiB)": count(network) * 4 / 1024,
-        "as exported (KiB)": kib(files[name]),
+        "the file (KiB)": kib(files[name]),
     }
-    slim(files[name])
-    rows[name]["slim (KiB)"] = kib(files[name])
 pd.DataFrame(rows).T.round(1)
 
 # %% [markdown]
@@ -912,7 +898,6 @@ def to_int8(source, target, *, per_channel, keep_last=True, everything=False, we
 # @title Eight int8 files
 for name, network in (("wide", wide), ("equalised", scaled["wide, then equalised"])):
     files[name] = export_onnx(network, folder / f"{name}.onnx")
-    slim(files[name])
 recipes = {
     "per channel": ("small", {"per_channel": True}),
     "per tensor": ("small", {"per_channel": False}),
@@ -1025,7 +1010,6 @@ networks["student"] = long_students.load("no teacher", SrResNet(scale, **student
 for number, (name, network) in enumerate(networks.items()):
     if name not in files:
         files[name] = export_onnx(network, folder / f"more_{number}.onnx")
-        slim(files[name])
 files["small, int8"], files["small, int8 per channel"] = files["per tensor"], files["per channel"]
 files["student, int8"] = to_int8(files["student"], folder / "tiny.onnx", per_channel=False)
 of = {"small, float16": small, "small, int8": small, "small, int8 per channel": small}

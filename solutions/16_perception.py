@@ -300,7 +300,7 @@ def mean_of(count):
     part = slice(side // 3, 2 * side // 3)
     gap = np.full_like(mean[part, :4], 255)
     picture = np.hstack([truth[part, part], gap, mean[part, part]])
-    caption = f"left: the truth; right: the mean of {count} other answers, {found:.2f} dB"
+    caption = f"left: the truth; right: the mean of {count} of {len(order)} others, {found:.2f} dB"
     return picture.repeat(6, 0).repeat(6, 1), caption
 
 

@@ -5,6 +5,7 @@ import os
 import warnings
 from pathlib import Path
 
+import onnx
 import onnxruntime
 import torch
 from torch import nn
@@ -24,8 +25,9 @@ def export_onnx(model: nn.Module, path: str | os.PathLike, *, opset: int = 18) -
 
     A copy is traced in evaluation mode, float32, on the CPU. The file's input is called "lr",
     (N, 3, H, W), its output "sr". It holds the weights too, those of convolutions under the names
-    that they have in the network, so that tools can tell layers apart. `path` is replaced only if
-    all goes well.
+    that they have in the network, so that tools can tell layers apart. The exporter's notes, which
+    name the files of Python that made each operation, are left out. `path` is replaced only if all
+    goes well.
 
     `model` takes (N, 3, H, W) in 0..1. What it does must not depend on the size or the values of
     its input, except where torch.export can follow; else torch.onnx.OnnxExporterError. `opset` is
@@ -39,19 +41,28 @@ def export_onnx(model: nn.Module, path: str | os.PathLike, *, opset: int = 18) -
         # The exporter uses what torch has deprecated.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
-        torch.onnx.export(
+        program = torch.onnx.export(
             traced,
             (torch.rand(_EXAMPLE),),
-            partial,
             input_names=["lr"],
             output_names=["sr"],
             opset_version=opset,
             dynamic_shapes=(sizes,),
             dynamo=True,
-            external_data=False,
             verbose=False,
         )
+        program.save(partial, external_data=False)
+        onnx.save(_without_notes(onnx.load(partial)), partial)
     return path
+
+
+def _without_notes(model):
+    """Nobody who runs the file needs them, and paths tell whose machine it was."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    return model
 
 
 class OnnxNetwork(nn.Module):

@@ -114,6 +114,7 @@ def test_one_file_of_a_stated_opset_without_data_beside_it(shipped):
     assert not any(onnx.external_data_helper.uses_external_data(t) for t in file.graph.initializer)
     numbers = 4 * sum(parameter.numel() for parameter in model.parameters())
     assert numbers < path.stat().st_size < 1.2 * numbers
+    assert b".py" not in path.read_bytes()  # nor whose machine it was
     (lr,), (sr,) = file.graph.input, file.graph.output
     dims = [d.dim_param or d.dim_value for d in lr.type.tensor_type.shape.dim]
     assert (lr.name, sr.name) == ("lr", "sr")

@@ -81,3 +81,19 @@ def test_times_measured_again_are_written_into_the_rows_of_this_machine(tmp_path
     pilots.record([row, elsewhere, other])
     pilots.measure_times_again(["relu"])
     assert pilots.recorded() == [row | {"ms": "20.0", "ratio": "0.4"}, elsewhere, other]
+
+
+def test_each_gets_as_long_as_so_many_steps_of_relu_take(tmp_path, monkeypatch):
+    monkeypatch.setattr(pilots, "RECORD", tmp_path / "pilots.csv")
+    pairs = make_pairs({"a": sample_image("coffee")[:320, :320]}, 4)
+    monkeypatch.setattr(pilots, "photographs", lambda *_: (pairs, pairs))
+    costs = {"relu": 0.05, "gate": 0.08, "silu": 0.04}
+    monkeypatch.setattr(pilots, "step_seconds", lambda names, _: {n: costs[n] for n in names})
+    row = lambda name, seed, seconds, cost, *_: {"row": f"{name} {seed} {seconds} {cost}"}  # noqa: E731
+    monkeypatch.setattr(pilots, "pilot", row)
+    monkeypatch.setattr("sys.argv", "pilots.py gate silu --seeds 0 1 --relu-steps 800".split())
+    pilots.main()
+    monkeypatch.setattr("sys.argv", "pilots.py gate --seconds 30".split())
+    pilots.main()
+    rows = ["gate 0 40.0 0.08", "silu 0 40.0 0.04", "gate 1 40.0 0.08", "silu 1 40.0 0.04"]
+    assert [row["row"] for row in pilots.recorded()] == [*rows, "gate 0 30.0 0.08"]

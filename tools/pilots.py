@@ -3,10 +3,12 @@
 OMP_NUM_THREADS=1 python tools/pilots.py old silu --seeds 0 1
 
 Run it where the folder photos is. Each candidate gets as many steps as it can take in --seconds of
-a processor's time. It is judged by crops of held-out photographs, never by a benchmark, and by its
-time for a 128x128 image on one thread as a part of that of "old". Each training adds a row to
-data/records/pilots.csv; rows of what did not help stay. What else runs on the machine stretches
-the times: with --times nothing is trained, and those of the rows are measured again, in turns.
+a processor's time. With --relu-steps it is the time that "relu" takes for so many steps here, and
+rows of a fast machine stand beside those of a slow one. A candidate is judged by crops of held-out
+photographs, never by a benchmark, and by its time for a 128x128 image on one thread as a part of
+that of "old". Each training adds a row to data/records/pilots.csv; rows of what did not help stay.
+What else runs on the machine stretches the times: with --times nothing is trained, and those of the
+rows are measured again, in turns.
 """
 
 import argparse
@@ -280,6 +282,7 @@ def main():
     parser.add_argument("candidates", nargs="+", choices=CANDIDATES)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--seconds", type=float, default=600, help="processor time of each")
+    parser.add_argument("--relu-steps", type=int, help="instead: as long as these take here")
     parser.add_argument("--times", action="store_true", help="train nothing; of recorded rows")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -289,8 +292,11 @@ def main():
     training, held_out = photographs(RECIPE, SCALE)
     held_out = crops(held_out)
     sampler = Growing(training, SCALE, **sampler_options(RECIPE), device=torch.device("cpu"))
-    costs = step_seconds(options.candidates, sampler)
+    measured = [*(["relu"] if options.relu_steps else []), *options.candidates]
+    costs = step_seconds(dict.fromkeys(measured), sampler)
     print({name: f"{1000 * cost:.1f} ms a step" for name, cost in costs.items()}, flush=True)
+    if options.relu_steps:
+        options.seconds = round(options.relu_steps * costs["relu"], 1)
     for seed in options.seeds:
         for name in options.candidates:
             row = pilot(name, seed, options.seconds, costs[name], sampler, held_out)
