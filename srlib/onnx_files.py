@@ -51,15 +51,15 @@ def export_onnx(model: nn.Module, path: str | os.PathLike, *, opset: int = 18) -
             dynamo=True,
             verbose=False,
         )
-        program.save(partial, external_data=False)
-        onnx.save(_without_notes(onnx.load(partial)), partial)
+        onnx.save(_without_notes(program.model_proto), partial)
     return path
 
 
 def _without_notes(model):
     """Nobody who runs the file needs them, and paths tell whose machine it was."""
     graph = model.graph
-    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info):
+    values = (*graph.input, *graph.output, *graph.value_info, *graph.initializer)
+    for part in (model, graph, *graph.node, *values):
         part.ClearField("metadata_props")
         part.ClearField("doc_string")
     return model

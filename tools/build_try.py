@@ -120,15 +120,6 @@ def onnx_parts(network: torch.nn.Module, data: bytes) -> tuple[bytes, list]:
     return skeleton + data[end:], rows
 
 
-def without_remarks(data: bytes) -> bytes:
-    """Take out of an ONNX file what the exporter notes of its own work, with paths of this disk."""
-    model = onnx.load_from_string(data)
-    for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer, model.graph):
-        del part.metadata_props[:]
-        part.doc_string = ""
-    return model.SerializeToString(deterministic=True)
-
-
 def kind_of(network: torch.nn.Module) -> str:
     """Return a text that is the same for networks that differ in their weights only."""
     shapes = {key: list(value.shape) for key, value in network.state_dict().items()}
@@ -156,7 +147,7 @@ def exported(network: torch.nn.Module, cache: Path) -> dict:
             for parameter in filled.parameters():
                 parameter.uniform_(-1, 1, generator=generator)
         path = export_onnx(filled, cache / f"{key}.{os.getpid()}.onnx")
-        skeleton, rows = onnx_parts(filled, without_remarks(path.read_bytes()))
+        skeleton, rows = onnx_parts(filled, path.read_bytes())
         radius, grid = receptive_field(network)
         state = {"radius": radius, "grid": grid, "rows": rows}
         state["skeleton"] = base64.b64encode(skeleton).decode()
