@@ -89,8 +89,7 @@ def test_each_gets_as_long_as_so_many_steps_of_relu_take(tmp_path, monkeypatch):
     monkeypatch.setattr(pilots, "photographs", lambda *_: (pairs, pairs))
     costs = {"relu": 0.05, "gate": 0.08, "silu": 0.04}
     monkeypatch.setattr(pilots, "step_seconds", lambda names, _: {n: costs[n] for n in names})
-    row = lambda name, seed, seconds, cost, *_: {"row": f"{name} {seed} {seconds} {cost}"}  # noqa: E731
-    monkeypatch.setattr(pilots, "pilot", row)
+    monkeypatch.setattr(pilots, "pilot", lambda *given: {"row": "{} {} {} {}".format(*given)})
     monkeypatch.setattr("sys.argv", "pilots.py gate silu --seeds 0 1 --relu-steps 800".split())
     pilots.main()
     monkeypatch.setattr("sys.argv", "pilots.py gate --seconds 30".split())

@@ -292,8 +292,7 @@ def main():
     training, held_out = photographs(RECIPE, SCALE)
     held_out = crops(held_out)
     sampler = Growing(training, SCALE, **sampler_options(RECIPE), device=torch.device("cpu"))
-    measured = [*(["relu"] if options.relu_steps else []), *options.candidates]
-    costs = step_seconds(dict.fromkeys(measured), sampler)
+    costs = step_seconds(dict.fromkeys(["relu", *options.candidates]), sampler)
     print({name: f"{1000 * cost:.1f} ms a step" for name, cost in costs.items()}, flush=True)
     if options.relu_steps:
         options.seconds = round(options.relu_steps * costs["relu"], 1)
