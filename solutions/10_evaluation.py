@@ -408,7 +408,7 @@ tidy(pd.DataFrame(rows).T)
 # mean and swells the standard error; the median hardly notices it. Report both, look at the
 # picture, and leave it in.
 #
-# And if the full network is hardly ahead of the small one? It has nearly five times the
+# Why is the full network so little ahead of the small one? It has nearly five times the
 # parameters. But each of its steps takes longer, and in the hours that it had it made fewer: the
 # cards of both say so (`data/weights`). Parameters pay only with the training they need.
 

@@ -1155,6 +1155,10 @@ fused_db.round(2)
 # In the first seconds of training the networks are behind back-projection, which needs none. In the
 # long run they pass it.
 #
+# The hole in the curve of several frames is one training of three. At one checkpoint it is far
+# below bicubic, at the next it is back near the others. Whoever scores the last step alone
+# never sees it.
+#
 # </details>
 #
 # - The estimate is rounded to the HR grid, on which the true motion lies here. Real motion lies
