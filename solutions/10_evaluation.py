@@ -554,7 +554,7 @@ show(
 # A line above 0 dB is a photograph that is itself soft. The networks learned from sharp ones, and
 # made it as sharp as those. Nothing in the LR image says that this is wrong: shrunk again, the
 # result is nearly that image (notebook 01). A network that is better on sharp photographs can lose
-# here for that very reason.
+# on a soft one for that very reason.
 #
 # </details>
 #
