@@ -1,6 +1,7 @@
 """The notebook tool on scratch scripts; then the course's notebooks: form, outputs, execution."""
 
 import ast
+import asyncio
 import functools
 import json
 import os
@@ -8,12 +9,17 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from queue import Empty
 
 import build_notebooks as tool
 import nbformat
 import pytest
+import zmq
+import zmq.asyncio
 from build_site import VIEW, widgets_inside
+from jupyter_client.session import Session
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = ROOT / "tools" / "build_notebooks.py"
@@ -469,6 +475,37 @@ def test_execute_refuses_errors_and_heavy_outputs(executable, capsys, cell, mess
     assert error.startswith("notebooks/90_doubling.ipynb: ")
     assert message in error
     assert not (executable / "notebooks" / "90_doubling.ipynb").exists()
+
+
+def test_a_reply_that_comes_in_while_something_is_sent_is_seen():
+    session = Session(key=b"key")
+
+    async def exchange() -> dict:
+        kernel = zmq.Context.instance().socket(zmq.PAIR)
+        socket = zmq.asyncio.Context.instance().socket(zmq.PAIR)
+        with kernel, socket:
+            socket.connect(f"tcp://127.0.0.1:{kernel.bind_to_random_port('tcp://127.0.0.1')}")
+            channel = tool.ReplyChannel(socket, session)
+            channel.send(session.msg("hello"))
+            kernel.recv_multipart()
+            waiting = asyncio.create_task(channel.get_msg())
+            await asyncio.sleep(0.1)
+            session.send(kernel, "execute_reply")
+            time.sleep(0.2)  # the reply is there; asyncio has not run since, and does not know
+            channel.send(session.msg("comm_msg"))
+            return await asyncio.wait_for(waiting, 20)
+
+    assert asyncio.run(exchange())["msg_type"] == "execute_reply"
+
+
+def test_a_reply_that_does_not_come_is_not_waited_for_longer_than_asked():
+    async def ask() -> None:
+        with zmq.asyncio.Context.instance().socket(zmq.PAIR) as socket:
+            socket.bind("inproc://nobody")
+            await tool.ReplyChannel(socket, Session()).get_msg(timeout=0.7)
+
+    with pytest.raises(Empty):
+        asyncio.run(ask())
 
 
 # The course's notebooks

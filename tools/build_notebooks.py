@@ -21,17 +21,22 @@ import json
 import os
 import re
 import sys
+import time
 import tomllib
 from collections import Counter
 from pathlib import Path
+from queue import Empty
 
 import jupytext
 import nbformat
+from jupyter_client.asynchronous import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from nbgrader.preprocessors.clearsolutions import ClearSolutions
+from traitlets import Type
 
 ROOT = Path(__file__).resolve().parents[1]
 SIZE_LIMIT = 1_000_000  # bytes of an executed learner notebook
@@ -260,6 +265,31 @@ def keep_outputs(learner: NotebookNode, path: Path) -> bool:
     return True
 
 
+class ReplyChannel(AsyncZMQSocketChannel):
+    """A kernel's shell channel that looks again for a reply twice a second.
+
+    What a cell shows in an Output widget is sent back to the kernel through this socket, past
+    asyncio. If the kernel's reply comes in at that moment, asyncio is never told of it, and the
+    cell is waited for until its time is over: https://github.com/jupyter/nbclient/issues/312.
+    """
+
+    async def get_msg(self, timeout: float | None = None) -> dict:
+        """Return the next message; queue.Empty if none has come within `timeout` seconds."""
+        end = float("inf") if timeout is None else time.monotonic() + timeout
+        while (left := end - time.monotonic()) > 0.5:
+            try:
+                return await super().get_msg(0.5)
+            except Empty:
+                pass
+        return await super().get_msg(max(left, 0))
+
+
+class KernelClient(AsyncKernelClient):
+    """jupyter_client's, with that channel for the replies."""
+
+    shell_channel_class = Type(ReplyChannel)
+
+
 def execute(learner: NotebookNode, folder: Path) -> NotebookNode:
     """Run a learner notebook in `folder` and return it with outputs that repeat from run to run."""
     environment = {"SRLIB_PROFILE": "cpu", **os.environ, "PYTHONHASHSEED": "0"}
@@ -272,6 +302,7 @@ def execute(learner: NotebookNode, folder: Path) -> NotebookNode:
         extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(folder)}},
     )
+    client.create_kernel_manager().client_factory = KernelClient
     return normalise(client.execute(env=environment))
 
 
