@@ -158,7 +158,10 @@ def _train(options) -> None:
     originals = None
     if options.teacher:  # what it makes differs a little from machine to machine
         originals = content_hash(training)
-        training = distill_targets(training, options.teacher, options.teacher_share, device)
+        shown = processes.is_main_process and values.get("progress", True)
+        training = distill_targets(
+            training, options.teacher, options.teacher_share, device, progress=shown
+        )
 
     # record, and check it against the one that is there
     launcher = ["python"]

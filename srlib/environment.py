@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -56,15 +57,28 @@ def cpu_has_bfloat16() -> bool:
 
 
 def hardware() -> dict[str, str]:
-    """Return a line for the processor ("CPU") and one for the "GPU"."""
+    """Return a line for the processor ("CPU": name, instructions, cores) and one for the "GPU"."""
     import torch
 
     gpu = "none that torch can use"
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         gpu = f"{properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    instructions = torch.backends.cpu.get_cpu_capability()
+    if cpu_has_bfloat16():
+        instructions += " with bfloat16"
     cores, threads = os.cpu_count(), torch.get_num_threads()
-    return {"CPU": f"{cores} cores, torch uses {threads} threads", "GPU": gpu}
+    cpu = f"{_processor()} ({instructions}), {cores} cores, torch threads: {threads}"
+    return {"CPU": cpu, "GPU": gpu}
+
+
+def _processor() -> str:
+    """Return the processor's name as the system gives it, or its architecture."""
+    with contextlib.suppress(OSError):  # Linux; platform.processor() is often empty there
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def memory() -> tuple[int, int]:

@@ -2,6 +2,7 @@ import argparse
 import dataclasses
 import json
 import os
+import platform
 import re
 import signal
 import subprocess
@@ -115,6 +116,13 @@ def test_the_folder_holds_what_is_promised(tiny, photographs, capsys, monkeypatc
     assert record["lr_patch_size"] == 12 and record["batch_size"] == 4
     assert record["torch"] == torch.__version__ and record["processes"] == 1
     assert record["hardware"] and record["device"] in ("cpu", "cuda")
+    if record["device"] == "cpu":
+        name, cores = re.fullmatch(r"(.+) \(.+\), (\d+) cores, .+", record["hardware"]).groups()
+        assert int(cores) == os.cpu_count()
+        systems = [platform.processor(), platform.machine()]
+        if Path("/proc/cpuinfo").exists():
+            systems.append(Path("/proc/cpuinfo").read_text())
+        assert any(name in said for said in systems)
     assert re.fullmatch(r"20\d\d-\d\d-\d\d", record["finished"])
     log = pd.read_csv(out / "log.csv", index_col="step")
     assert record["train_seconds"] == round(log["seconds"].iloc[-1], 1)
@@ -171,7 +179,7 @@ def test_shrunk_copies_are_trained_on_but_not_of_what_is_held_out(photographs):
     assert training[4].hr.shape == (36, 32, 3)
 
 
-def test_a_teacher_s_picture_is_mixed_into_what_is_learned(tiny, tmp_path, photographs):
+def test_a_teacher_s_picture_is_mixed_into_what_is_learned(tiny, tmp_path, photographs, capsys):
     save_network(tmp_path / "t.safetensors", create_model("SrResNet", scale=2, channels=4),
                  name="SrResNet", scale=2, channels=4)  # fmt: skip
     recipe = {"data": [str(photographs)]}
@@ -183,7 +191,9 @@ def test_a_teacher_s_picture_is_mixed_into_what_is_learned(tiny, tmp_path, photo
         np.testing.assert_array_equal(target.hr, expected)
     half = recipes.distill_targets(pairs, teacher, 0.5, torch.device("cpu"))[1].hr.astype(float)
     assert np.abs(half - (picture.astype(float) + pairs[1].hr) / 2).max() <= 0.5
+    capsys.readouterr()
     out = tiny(f"--teacher {teacher} --teacher-share 1")
+    assert "teacher" not in capsys.readouterr().err  # TINY shows no progress
     assert json.loads((out / "run.json").read_text())["teacher"] == [str(teacher), 1]
     with pytest.raises(ValueError, match="another training .teacher: "):
         tiny()

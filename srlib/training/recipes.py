@@ -132,7 +132,9 @@ def _refuse_benchmark(source: str) -> None:
         raise ValueError(f"--data: {source} is a benchmark, to score with, not to train on{hint}")
 
 
-def distill_targets(pairs: list[Pair], name: str, share: float, device: torch.device) -> list[Pair]:
+def distill_targets(
+    pairs: list[Pair], name: str, share: float, device: torch.device, *, progress: bool = True
+) -> list[Pair]:
     """Return pairs whose HR images are mixed with what a teacher makes of each LR image.
 
     `name` is the teacher's, as `srlib.models.load_pretrained` takes it; `share` is its part in the
@@ -144,7 +146,7 @@ def distill_targets(pairs: list[Pair], name: str, share: float, device: torch.de
     if teacher.scale != (scale := pairs[0].hr.shape[0] // pairs[0].lr.shape[0]):
         raise ValueError(f"--teacher: {name} enlarges by {teacher.scale}, not by {scale}")
     result = []
-    for pair in tqdm(pairs, desc="teacher", unit="image"):
+    for pair in tqdm(pairs, desc="teacher", unit="image", disable=not progress):
         picture = upscale(teacher, pair.lr, tile=512)
         mixed = share * picture.astype(np.float32) + (1 - share) * pair.hr
         result.append(Pair(pair.name, pair.lr, (mixed + 0.5).astype(np.uint8)))
