@@ -160,7 +160,7 @@ def test_what_is_imported_is_declared(pattern, extras):
             for module in {module.split(".")[0] for module in modules}:
                 if module in sys.stdlib_module_names or module in own:
                     continue
-                packages = {name.lower() for name in distributions.get(module, ())}
+                packages = {n.lower().replace("_", "-") for n in distributions.get(module, ())}
                 assert packages & declared, f"{path.relative_to(REPOSITORY)} imports {module}"
 
 
