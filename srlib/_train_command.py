@@ -158,7 +158,7 @@ def _train(options) -> None:
     originals = None
     if options.teacher:  # what it makes differs a little from machine to machine
         originals = content_hash(training)
-        shown = processes.is_main_process and values.get("progress", True)
+        shown = processes.is_main_process and TrainConfig.from_recipe(values).progress
         training = distill_targets(
             training, options.teacher, options.teacher_share, device, progress=shown
         )
