@@ -17,6 +17,7 @@ __all__ = [
     "memory",
     "memory_is_said",
     "nvidia_gpu",
+    "processor_name",
 ]
 
 _PROFILES = ("ci", "cpu", "gpu", "long")
@@ -68,11 +69,11 @@ def hardware() -> dict[str, str]:
     if cpu_has_bfloat16():
         instructions += " with bfloat16"
     cores, threads = os.cpu_count(), torch.get_num_threads()
-    cpu = f"{_processor()} ({instructions}), {cores} cores, torch threads: {threads}"
+    cpu = f"{processor_name()} ({instructions}), {cores} cores, torch threads: {threads}"
     return {"CPU": cpu, "GPU": gpu}
 
 
-def _processor() -> str:
+def processor_name() -> str:
     """Return the processor's name as the system gives it, or its architecture."""
     with contextlib.suppress(OSError):  # Linux; platform.processor() is often empty there
         for line in Path("/proc/cpuinfo").read_text().splitlines():

@@ -27,6 +27,7 @@ from torch.nn.utils import parametrize
 
 from srlib._atomic import atomic_write
 from srlib.data import Pair, PatchSampler
+from srlib.environment import processor_name
 from srlib.evaluation import evaluate
 from srlib.layers import ResidualBlock
 from srlib.measuring import measure
@@ -191,9 +192,7 @@ def milliseconds(*models, repeats=15):
 
 def processor():
     """Name the processor, and the instructions that torch uses of it."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
+    return f"{processor_name()}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def trained(name, seed, steps, sampler):
