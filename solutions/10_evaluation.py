@@ -553,8 +553,8 @@ show(
 #
 # A line above 0 dB is a photograph that is itself soft. The networks learned from sharp ones, and
 # made it as sharp as those. Nothing in the LR image says that this is wrong: shrunk again, the
-# result is nearly that image (notebook 01). A network that is better on sharp photographs can lose
-# on a soft one for that very reason.
+# result is nearly that image (notebook 01). On the right no line is above 0 dB beyond the limit.
+# There the full network loses by detail that is wrong, not by too much of it.
 #
 # </details>
 #
@@ -928,7 +928,8 @@ print(long_ablation.summary())
 #
 # How sure is a mean difference, if both networks were trained again from other seeds and scored on
 # the same crops? Somebody has 3 seeds and 6 crops, and takes all 18 differences for independent.
-# The error comes out too small, by a factor of two and more.
+# The error comes out wrong: too small where another seed moves all crops together, too large where
+# the crops differ among themselves, which has nothing to do with seeds.
 #
 # ```python
 # def error_over_seeds(scores_a, scores_b):
@@ -936,8 +937,7 @@ print(long_ablation.summary())
 #     return differences.mean(), differences.std(ddof=1) / len(differences) ** 0.5
 # ```
 #
-# Another seed moves the scores of all crops together. What is independent here, and how many of
-# these are there? Write it right.
+# What is independent here, and how many of these are there? Write it right.
 
 
 # %%

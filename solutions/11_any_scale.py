@@ -692,7 +692,8 @@ print(f"at x1 bicubic returns the picture itself; implicit: {same:.1f} dB, so it
 #
 # They lie close together, and who is ahead depends on the scale. The implicit network is where the
 # shared one takes a detour, most of all at 1.25. The shared one is at 2 and 4, where it has tails
-# of its own, and beyond 4, where the implicit one is asked for cells that it never saw. At the
+# of its own, and beyond 4. Cells that the implicit one never saw are not the reason: held at 1/4,
+# which is the line before the last, it gains next to nothing. And it is behind at 4 already. At the
 # other scales the seeds disagree. The rival is larger and was trained for hours, and that counts
 # for more than either idea.
 #
@@ -1113,8 +1114,9 @@ table.round(2)
 #
 # At equal weights window attention, by a little, and only late: half-way it was still behind, so
 # another length might have turned it. At equal time the plain blocks, clearly. Multiply-adds do not
-# tell that: the window network has half as many of them as the eight blocks, and a good part of its
-# time goes into moving pixels to windows and back. For channel attention three seeds show no gain.
+# tell that: the window network has half as many of them as the eight blocks on the patches of the
+# training, and fewer on a larger picture, where less is padding. A good part of its time goes into
+# moving pixels to windows and back. For channel attention three seeds show no gain.
 #
 # </details>
 #

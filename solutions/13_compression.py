@@ -593,7 +593,7 @@ right.set_title("a dot for each channel, a dash: the median")
 show(
     figure,
     "Left the loss against the bits of a weight: at 4 and 5 bits one step for each channel loses "
-    "less; at 3 bits one step for a layer falls out of the picture, far below bicubic. Right the "
+    "less; at 3 bits both fall out of the picture, far below bicubic. Right the "
     "bits that a layer's channels waste if they share a step, mostly below one.",
 )
 (rounded_db - small_db).round(3).T
@@ -763,7 +763,7 @@ show(
     plot_trainings(bits_runs, long_bits, baselines=lines),
     "PSNR against step for weights of 4 and of 3 bits, rounded in training or after it, here and "
     "in the long run. Those of 4 bits that train rounded rise to near the line of the network in "
-    "float. Those rounded after training do not rise.",
+    "float. Those rounded after training rise less; with 3 bits they end about bicubic.",
 )
 table = long_bits.table()
 table.insert(1, "before (dB)", long_bits.scores(0).mean(axis=1))
@@ -958,10 +958,12 @@ pd.DataFrame(rows).T.round(3)
 #
 # <details><summary>What happened</summary>
 #
-# - **The image skip stays in float.** The logit has a wide range, and one step of it is several
-#   grey levels. The bicubic kernel would be rounded as well. Beside the error of a network at x4
-#   that is some tenths of a decibel: the row "all". Beside that of a better one, or of x2, it is
-#   much: the last columns. Quantising everything is what the toolkit does if not told otherwise.
+# - **The image skip stays in float.** The bicubic kernel would be rounded as well: with 7 bits its
+#   weights no longer add up to 1, which is most of what the row "all" loses. With 8 bits they
+#   nearly do. And the logit has a wide range: one step of it is several grey levels. Beside the
+#   error of a network at x4 that is hundredths of a decibel; beside that of a better one, or of x2,
+#   it is much: the last columns. Quantising everything is what the toolkit does if not told
+#   otherwise.
 # - **The last deconvolution** makes only the detail that is added, so its range is narrower, and 8
 #   bits nearly suffice; its row says what they cost. In a network without an image skip it makes
 #   the whole picture. A classifier has no such problem: it asks which output is largest. The last
@@ -973,7 +975,7 @@ pd.DataFrame(rows).T.round(3)
 # - **Overflow.** Older x86 processors add two products of 8 bits in a register of 16 bits, and
 #   where pixels are bright the sum does not fit. So the weights get 7 bits here (`reduce_range`).
 #   If the last row of "all" is far below the one before it, yours is such a processor. With
-#   instructions for sums of 8-bit products both rows are alike.
+#   instructions for sums of 8-bit products it is the better one: the bicubic kernel has a bit more.
 # - **One wide channel** hurts the activations most of all. There is one step for all channels of
 #   an activation, because the sum runs over them. A step for each output channel repairs the
 #   weights alone; equalising repairs both.

@@ -5,9 +5,10 @@ import shutil
 from pathlib import Path
 
 import experiments
-import nbformat
+import jupytext
 import numpy as np
 import pandas as pd
+import papermill
 import pytest
 import torch
 import torch.nn.functional as F
@@ -423,13 +424,8 @@ def test_the_code_of_an_experiment_ends_with_it(script):
         experiments.experiments_of(script)
 
 
-def test_of_other_cells_only_imports_and_definitions_are_run(tmp_path):
-    import jupytext
-
-    notebook = jupytext.reads(SCRIPT, fmt="py:percent")
-    path = tmp_path / "99_x.ipynb"
-    nbformat.write(notebook, path)
-    sources = [cell.source for cell in experiments.for_hours(path).cells]
+def test_of_other_cells_only_imports_and_definitions_are_run(script):
+    sources = [cell.source for cell in experiments.for_hours(script).cells]
     assert [source.splitlines()[-1:] for source in sources] == [
         ['name = "x"'],
         ["import numpy"],
@@ -447,6 +443,27 @@ def test_a_run_that_began_with_other_code_is_not_mixed_with_this(tmp_path, monke
     experiments.begin("99_a", "steps = 4\n")
     with pytest.raises(SystemExit, match=r"remove it to begin again(.|\n)*-steps = 4\n\+steps = 5"):
         experiments.begin("99_a", "steps = 5\n")
+
+
+def test_what_runs_is_the_code_that_the_record_keeps(script, monkeypatch):
+    """Not a notebook that was generated before the script was changed."""
+    solutions, ran = script.parent / "solutions", []
+    solutions.mkdir()
+    script.rename(solutions / script.name)
+    old = jupytext.reads(SCRIPT.replace("crops = 1", "crops = 2"), fmt="py:percent")
+    jupytext.write(old, solutions / "99_x.ipynb")
+    monkeypatch.setattr(experiments, "ROOT", script.parent)
+    monkeypatch.setattr(experiments, "RUNS", script.parent)
+    monkeypatch.setattr(experiments, "RECORDS", script.parent / "none")
+    monkeypatch.setattr(experiments, "keep", lambda *arguments: ran.append(arguments[2]))
+    monkeypatch.setattr(
+        papermill, "execute_notebook", lambda path, *_, **__: ran.append(path.read_text())
+    )
+    for variable in ("SRLIB_PROFILE", FOLDER_VARIABLE):
+        monkeypatch.setenv(variable, "")  # put back afterwards
+    monkeypatch.setattr("sys.argv", ["experiments.py", "99"])
+    experiments.main()
+    assert [("crops = 1" in code, "crops = 2" in code) for code in ran] == [(True, False)] * 3
 
 
 def test_what_this_code_made_is_not_run_again(tmp_path, monkeypatch, capsys):
@@ -487,7 +504,7 @@ def test_a_record_belongs_to_the_code_of_its_notebook(name):
 def test_what_is_run_for_hours_needs_nothing_that_was_left_out(number, monkeypatch, tmp_path):
     monkeypatch.setenv("SRLIB_PROFILE", "long")
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))  # nothing is asked for, so nothing trains
-    (path,) = (ROOT / "solutions").glob(f"{number}_*.ipynb")
+    (path,) = (ROOT / "solutions").glob(f"{number}_*.py")
     names = {}
     for cell in experiments.for_hours(path).cells:
         if "setup" not in cell.metadata.get("tags", []):

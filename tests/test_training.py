@@ -131,6 +131,21 @@ def test_training_by_the_clock_ends_and_lets_the_learning_rate_follow_it(pairs, 
         assert rate == pytest.approx(done / 0.25 if done < 0.25 else falling)
 
 
+@pytest.mark.parametrize("why", ["hidden in a list", "frozen"])
+def test_a_network_with_nothing_to_train_is_named(pairs, why):
+    class Hidden(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layers = [nn.Conv2d(3, 3, 3, padding=1)]
+
+        def forward(self, x):
+            return self.layers[0](x)
+
+    model = Hidden() if why.startswith("hidden") else nn.Conv2d(3, 3, 3).requires_grad_(False)
+    with pytest.raises(ValueError, match="nothing to train.*nn.ModuleList does not"):
+        train(model, make(pairs)[1], quiet(steps=1))
+
+
 def test_a_frozen_part_stays_as_it_is(pairs):
     model, sampler = make(pairs)
     model.head.requires_grad_(False)

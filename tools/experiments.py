@@ -75,9 +75,9 @@ def difference(name: str, before: str, after: str) -> str:
     return "\n".join(difflib.unified_diff(*lines, *names, lineterm=""))
 
 
-def for_hours(path: Path) -> nbformat.NotebookNode:
-    """Read a notebook up to its last experiment: of other cells only imports and definitions."""
-    notebook = nbformat.read(path, as_version=4)
+def for_hours(script: Path) -> nbformat.NotebookNode:
+    """Read a notebook's script up to its last experiment: else only imports and definitions."""
+    notebook = jupytext.read(script, fmt="py:percent")  # as the code that the record keeps
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     last = max(n for n, cell in enumerate(cells) if "compare_trainings(" in cell.source)
     notebook.cells = cells[: last + 1]
@@ -165,7 +165,7 @@ def main() -> None:
         begin(name, code)
     os.environ |= {"SRLIB_PROFILE": "long", FOLDER_VARIABLE: str(RUNS)}
     reduced = RUNS / f"{options.notebook}.ipynb"
-    nbformat.write(for_hours(scripts[0].with_suffix(".ipynb")), reduced)
+    nbformat.write(for_hours(scripts[0]), reduced)
     papermill.execute_notebook(reduced, reduced, kernel_name="python3", cwd=scripts[0].parent)
     for name, code in experiments.items():
         keep(name, options.notebook, code)

@@ -252,7 +252,7 @@ _TRAIN_STEP = Exercise(
         ),
     ),
     hints=(
-        "The eight lines above are all that is needed; what they name is given to you.",
+        "The lines above are all that is needed; what they name is given to you.",
         "In this order: result, loss, zero_grad, backward, step.",
         "loss = F.l1_loss(network(lr), hr); optimizer.zero_grad(); loss.backward(); "
         "optimizer.step(); return loss.item()",
@@ -435,7 +435,7 @@ class _Stack(nn.Module):
 
 
 _MAKE_STACK = Exercise(
-    title="find the bug: a network that learns too little",
+    title="find the bug: a network that hides its layers",
     reference=_make_stack,
     tolerance=1e-4,
     probe=_use_network,

@@ -79,6 +79,8 @@ def train(
 
     Raises
     ------
+    ValueError
+        If the network has no parameter to train.
     FloatingPointError
         If the loss is not finite; the model then has the last weights that were seen to be good.
     MemoryError
@@ -89,6 +91,11 @@ def train(
         If the folder cannot be written, because the disk is full for instance; the model in memory
         is usable, and so is the last checkpoint.
     """
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise ValueError(
+            "the network has nothing to train: no parameter that requires a gradient. A plain list "
+            "hides the layers in it, nn.ModuleList does not"
+        )
     device = sampler.device
     join_processes(device)
     accelerator = Accelerator(device_placement=False, mixed_precision="no")
