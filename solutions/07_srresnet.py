@@ -259,7 +259,7 @@ print("LR image", tuple(lr.shape), "-> head", tuple(features.shape))
 
 # %% [markdown]
 # **Step 2, a residual block.** Convolution, ReLU, convolution, times 0.3, plus the input. The
-# factor 0.3 keeps the sum from growing along the blocks.
+# factor 0.3 lets an untrained block change little. Training may make it change more.
 
 
 # %%

@@ -484,16 +484,19 @@ pd.concat(best_rates, axis=1).round(4)
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# The validation falls where channels die: a network whose channels are all zero gives the bicubic
-# image, 0 dB in the left panel. It does not look dead in its loss, which many would take for a slow
-# start. A rate that is too low only learns slowly, and more steps help.
+# The validation falls where channels die. A few can be enough: all detail passes the eight behind
+# the deconvolution, which are a fifth of those counted. Where they are zero the result is the
+# bicubic image, 0 dB in the left panel. It does not look dead in its loss, which many would take
+# for a slow start. A rate that is too low only learns slowly, and more steps help.
 #
 # Compare the two halves of the table. The best rates of the long run are several times higher. The
 # warm-up is a twentieth of a training; in a short one the full rate comes after a few steps, and
 # kills channels that a slower rise would have spared. So the short trials err on the low side, as
-# the range test errs on the high side. SGD is far behind the other two, and its best rate is the
-# highest that was tried. Muon's mean is a little ahead of Adam's, but the seeds overlap: this does
-# not tell which of the two is better.
+# the range test errs on the high side. SGD is far behind the other two. Its best rate is the
+# highest that was tried, and so is Muon's. At the rates of the table each seed of Muon is ahead of
+# each of Adam's. At Adam's next higher rate, which the left panel has, its seeds lie further apart,
+# and the highest of them is ahead of all of Muon's. Three seeds do not tell which of the two is
+# better.
 #
 # </details>
 #
@@ -501,10 +504,10 @@ pd.concat(best_rates, axis=1).round(4)
 # The table judges a rate by its lowest seed, because near the edge some seeds are lucky. Trials
 # tell the order of magnitude; the last ones should be as long as you can afford.
 #
-# Two comparisons of hours are in `docs/tried.md`. On one core, the network at the top of this
-# notebook reached 26.52 dB on held-out photographs in 65 minutes with Muon, and 26.49 dB in 85 with
-# Adam (measured in November 2026). What is shipped was trained with Muon. In the class minute the
-# two are level.
+# Two comparisons of hours are in `docs/tried.md`. On one core, the small network's design before
+# this one reached 26.52 dB on other held-out photographs in 65 minutes with Muon, and 26.49 dB in
+# 85 with Adam (measured in November 2026). What is shipped was trained with Muon. In the class
+# minute the two are level.
 
 # %% [markdown]
 # ## 3. The batch size
@@ -858,10 +861,10 @@ show(
 # The thin lines are those of a training that is too short to conclude from: which loss leads there
 # depends on who survives the first full steps.
 #
-# In the long run each loss has its better rate, and in the end the three are level: the seeds
-# overlap. But look at the table, which has both rates. At the lower one MSE is well behind, and its
-# seeds do not reach those of L1. Whoever compares losses at one rate, the one that suits L1, finds
-# that L1 is better. Zhao et al. (2017) found that L1 can end at a better MSE than MSE itself.
+# In the long run all three have the same better rate, and there they are level: the seeds overlap.
+# But look at the table, which has both rates. At the lower one MSE is well behind, and its seeds do
+# not reach those of L1. Whoever compares losses at that rate alone finds that L1 is better. Zhao et
+# al. (2017) found that L1 can end at a better MSE than MSE itself.
 #
 # The last figure shows in what they differ. Near zero MSE is flat: most pixels of a smooth wall are
 # nearly right already and hardly count, and a few edges make up most of the gradient. L1 pulls at
@@ -1222,9 +1225,9 @@ print(f"rows with a mean gradient norm above the limit of {config.clip_norm:g}: 
 # ### Against SRCNN
 #
 # SRCNN (Dong et al., ECCV 2014) was the first convolutional network for super-resolution that was
-# trained from end to end. The authors trained it for days on a GPU, on images of ImageNet. Now the
-# test images, for the first time. They are Set5 where this computer has it
-# (`python -m srlib fetch Set5` brings it), else two test photographs.
+# trained from end to end. The scores here are those of its larger version of 2016, which the
+# authors trained on images of ImageNet. Now the test images, for the first time. They are Set5
+# where this computer has it (`python -m srlib fetch Set5` brings it), else two test photographs.
 
 # %% tags=["folded"]
 # @title Score the test images, once
@@ -1460,6 +1463,7 @@ print(f"{test_name} after {seconds:.0f} s: {rows[own_name]['psnr_db']:.2f} dB, {
 # - B. Lim, S. Son, H. Kim, S. Nah, K. M. Lee, "Enhanced deep residual networks for single image
 #   super-resolution", CVPR Workshops, 2017.
 # - C. Dong, C. C. Loy, K. He, X. Tang, "Learning a deep convolutional network for image
-#   super-resolution", ECCV, 2014.
+#   super-resolution", ECCV, 2014; and "Image super-resolution using deep convolutional networks",
+#   IEEE Transactions on Pattern Analysis and Machine Intelligence 38(2), 2016.
 # - P. Goyal et al., "Accurate, large minibatch SGD: training ImageNet in 1 hour", arXiv:1706.02677,
 #   2017. How the rate follows the batch size.
