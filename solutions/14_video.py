@@ -532,11 +532,13 @@ failures.round(2)
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# - **Flat** areas have nothing that could be matched: noise and rounding decide.
-# - What **repeats** looks the same after a whole period. The nearest candidate wins.
-# - **Large** motion leaves little in common. Both families fail once most of the frame has gone.
-#   Flow starts from "no motion" and looks in coarse steps first; phase correlation sees the whole
-#   frame at once, and needs overlap.
+# - **Flat** areas have little that could be matched. Here flow suffers most; phase correlation is
+#   about as far off as on the coffee.
+# - What **repeats** looks the same after a whole period. Flow, and phase correlation with a window,
+#   take the nearest candidate. Without a window all periods tie, and rounding decides.
+# - **Large** motion leaves little in common, for flow too, which starts from "no motion" and looks
+#   in coarse steps first. And beyond half of the frame phase correlation cannot tell a shift from
+#   one the other way: an error of 48 pixels is the side of the frame.
 #
 # None of the four says that it failed: a number comes out in any case.
 #
@@ -1153,7 +1155,7 @@ fused_db.round(2)
 # seven frames are one frame, as the table says: the gain comes from **motion**.
 #
 # In the first seconds of training the networks are behind back-projection, which needs none. In the
-# long run they pass it.
+# long run the one for several frames, with true motion, passes it.
 #
 # The hole in the curve of several frames is one training of three. At one checkpoint it is far
 # below bicubic, at the next it is back near the others. Whoever scores the last step alone
@@ -1247,9 +1249,11 @@ for kind, values in wrong_db.items():
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# At a tenth of a pixel: the printed lines say where each curve crosses that of one frame. The one
-# that was **trained with wrong motion**, by up to half an LR pixel, gains a little less where all
-# is right, and loses much less where it is not.
+# Between the first two points: with true motion in training, a quarter is too much already. Where
+# the line between them crosses that of one frame is printed, but do not read it too finely. An
+# error of less than half an HR pixel, a sixth of an LR pixel, is rounded away. The network that was
+# **trained with wrong motion**, by up to half an LR pixel, gains a little less where all is right,
+# and loses much less where it is not.
 #
 # </details>
 #

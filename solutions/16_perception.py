@@ -645,12 +645,12 @@ pd.DataFrame(last).T.round(3)
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# Without an anchor the loss is the lowest of all, and the colours drift away: nothing holds them.
-# The loss of the one with the hasty opponent is far higher, and stays at about log 2 = 0.69,
-# because its opponent has learned nothing: the difference of the logits stays near zero. So the
-# loss tells little. The colours tell of a missing anchor. The logits tell of the opponent: near
-# zero for good, it learns nothing; far apart for good, it has won, and its gradient only says
-# "wrong".
+# Without an anchor the colours drift away: nothing holds them. Its loss is the lowest of all, only
+# because the anchor's part is missing. That with the hasty opponent is far higher, only because the
+# opponent counts ten times as much: its part is about log 2 = 0.69, a coin's, before it is
+# weighted, in each of the three. So the loss tells little. The colours tell of a missing anchor.
+# The logits tell of the opponent: near zero for good, it learns nothing; far apart for good, it has
+# won, and its gradient only says "wrong".
 #
 # </details>
 #

@@ -165,8 +165,8 @@ show(
 # <details><summary>What happened</summary>
 #
 # What comes before the shrinking is averaged away with it: sixteen pixels become one. Noise that
-# comes after the JPEG stays as it is. Noise before the JPEG costs about as much, but looks worse:
-# the file has no room for it and makes blotches and blocks of it.
+# comes after the JPEG stays as it is, beside what the JPEG does: that is farthest. A JPEG after the
+# noise throws a part of it away, and makes blotches and blocks of the rest.
 #
 # </details>
 #
@@ -610,9 +610,9 @@ for severity in SEVERITIES:
 #
 # The best strength grows with the severity, for both. On clean crops blending is far ahead: at
 # strength 0 it is the network that it began as, untouched. The one that is told has one set of
-# weights for all strengths, and at 0 it still doubts. On damaged crops both are within a tenth of a
-# decibel. Where nobody chooses and it stays at 1, being told costs on mild damage, and gains a
-# little on the worst.
+# weights for all strengths, and at 0 it still doubts: even there most patches of its training were
+# JPEG files, of quality 95. On damaged crops both are within a tenth of a decibel. Where nobody
+# chooses and it stays at 1, being told costs on mild damage, and gains a little on the worst.
 #
 # </details>
 #
