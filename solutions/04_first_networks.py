@@ -422,10 +422,9 @@ long_start.table().round(2)
 # After a hundred steps the good start is decibels ahead. It begins at the bicubic score, and its
 # first steps can cost some tenths: the optimizer moves all the random channels as well. After some
 # hundred steps it stays above the line. In the long run the random one passes bicubic too, and ends
-# within some hundredths of the other.
-# So what a good start buys is time: here some thousand steps. The deeper the network, the more it
-# buys, as section 6 shows. Notebook 07 builds it into the network, so that no weights need to be
-# set: that is the image skip.
+# within some hundredths of the other. So what a good start buys is time: here some thousand steps.
+# The deeper the network, the more it buys, as section 6 shows. Notebook 07 builds it into the
+# network, so that no weights need to be set: that is the image skip.
 #
 # </details>
 

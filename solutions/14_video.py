@@ -1092,7 +1092,8 @@ lines = {
 show(
     plot_trainings(fusion_runs, long_fusion, baselines=lines, lowest_db=26),
     "PSNR against step for the three networks, here and in the long run, and level lines for "
-    "bicubic interpolation and for back-projection, which the long run passes.",
+    "bicubic interpolation and for back-projection, which only several frames with true motion "
+    "pass, in the long run.",
 )
 long_fusion.table().round(2)
 

@@ -38,7 +38,7 @@ RUNS, RECORDS = ROOT / "runs" / "experiments", ROOT / "data" / "experiments"
 
 def experiments_of(script: Path) -> dict[str, str]:
     """Return the experiments of a notebook's script by name, each with the code that decides it."""
-    cells = jupytext.reads(script.read_text(encoding="utf-8"), fmt="py:percent").cells
+    cells = jupytext.read(script, fmt="py:percent").cells
     found, code = {}, []
     for cell in cells:
         if cell.cell_type != "code":
