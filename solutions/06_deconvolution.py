@@ -437,7 +437,7 @@ overlap_slider
 # theorem this is the energy at the frequencies $1/s, 2/s, \dots$ per pixel. 0 % is plain.
 
 
-# %%
+# %% tags=["experiment"]
 def phase_means(y, scale, border=9):
     """Mean of each phase, away from the border: (N, C, H, W) -> (N, C, scale**2)."""
     inner = y[..., border:-border, border:-border]
@@ -446,6 +446,7 @@ def phase_means(y, scale, border=9):
     return blocks.mean((2, 4)).flatten(2)
 
 
+# %%
 def checkerboard_share(layer, in_channels, scale):
     """Part of the energy that lies in differences between phases, for constant features: 0..1."""
     plain = torch.randn(1, in_channels, 1, 1).expand(-1, -1, 12, 12)
@@ -694,7 +695,19 @@ print(f"bicubic x3: {task.bicubic_db:.2f} dB on {len(task.test_pairs)} crops")
 # *Predict:* deconvolution 9 and sub-pixel convolution are the same function. Will they score
 # alike? And which checkerboards will training have removed?
 
+
 # %% tags=["experiment"]
+def checkerboard_levels(network):
+    """Standard deviation between phases for plain grey pictures, in grey levels of 255."""
+    greys = torch.linspace(0.1, 0.9, 9, device=task.device).reshape(-1, 1, 1, 1)
+    with torch.no_grad():
+        phases = 255 * phase_means(network(greys.expand(-1, 3, 24, 24)), 3, border=24)
+    return {"checkerboard": phases.var(2, correction=0).mean().sqrt().item()}
+
+
+# %% tags=["experiment"]
+drawn_on_grey = ["deconvolution 5, random", "sub-pixel, random", "sub-pixel, ICNR"]
+drawn_on_grey += ["resize-convolution"]
 plans = {name: {"up": make} for name, make in layers.items()}
 plans |= {f"{name} + bicubic image": {"up": layers[name], "image_skip": True} for name in rivals}
 enlarge_runs = compare_trainings(
@@ -704,45 +717,45 @@ enlarge_runs = compare_trainings(
     TrainConfig(steps=enlarge_steps, learning_rate=2e-3),
     task.score,
     seeds=seeds,
-    keep=list(layers),
+    keep=drawn_on_grey,
+    measure=checkerboard_levels,
 )
 
 # %% tags=["folded"]
 # @title The checkerboard that is left
 long_enlarge = long_run("06_enlarge")
-trained = {name: long_enlarge.load(name, Network(**plans[name])) for name in layers}
 
 
-def checkerboard_levels(network):
-    """Standard deviation between phases for plain grey pictures, in grey levels of 255."""
-    greys = torch.linspace(0.1, 0.9, 9).reshape(-1, 1, 1, 1).expand(-1, 3, 24, 24)
-    with torch.no_grad():
-        phases = 255 * phase_means(network(greys), 3, border=24)
-    return phases.var(2, correction=0).mean().sqrt().item()
+def levels_of(run):
+    """The checkerboard on plain grey, in grey levels: a row for each layer, a column a seed."""
+    left = run.measures.query("measure == 'checkerboard'")
+    return left.pivot(index="candidate", columns="seed", values="value").loc[list(layers)]
 
 
-levels = pd.DataFrame(
+levels, levels_now = levels_of(long_enlarge), levels_of(enlarge_runs)
+print("checkerboard on plain grey (grey levels); the long run has", levels.shape[1], "seeds")
+pd.DataFrame(
     {
-        "after this run": {
-            name: checkerboard_levels(enlarge_runs.networks[name, seeds[0]].cpu())
-            for name in layers
-        },
-        "after the long run": {name: checkerboard_levels(trained[name]) for name in layers},
+        "this run": levels_now.mean(axis=1),
+        "the long run": levels.mean(axis=1),
+        "lowest": levels.min(axis=1),
+        "highest": levels.max(axis=1),
     }
-)
-print("checkerboard on plain grey, in grey levels, first seed")
-levels.round(2)
+).round(2)
 
 
 # %% tags=["folded"]
 # @title How scores are drawn
 def draw_dots(axes, now, long, names):
-    """A dot for each seed of the long run, a line at their mean, a cross for this run."""
+    """A dot for each seed of the long run, a line at their mean, a cross for this run.
+
+    Both have a row for each name and a column for each seed.
+    """
     for place, name in enumerate(names):
-        found = long.scores().loc[name]
+        found = long.loc[name]
         axes.plot(found, [place] * len(found), "o", color="C0", alpha=0.7)
         axes.plot([found.mean()] * 2, [place - 0.35, place + 0.35], color="C0")
-        axes.plot(now.scores().loc[name].mean(), place, "x", color="C1")
+        axes.plot(now.loc[name].mean(), place, "x", color="C1")
     axes.set(xlabel="PSNR (dB)", yticks=range(len(names)), yticklabels=names)
     axes.set_ylim(len(names) - 0.5, -0.5)  # the first at the top
 
@@ -757,10 +770,9 @@ def label_dots(figure):
 # %% tags=["folded"]
 # @title Draw quality and checkerboard
 figure, panels = plt.subplots(1, 2, figsize=(9.5, 3.8), sharey=True)
-draw_dots(panels[0], enlarge_runs, long_enlarge, list(layers))
+draw_dots(panels[0], enlarge_runs.scores(), long_enlarge.scores(), list(layers))
 panels[0].set_title("quality")
-panels[1].plot(levels["after the long run"], range(len(layers)), "o", color="C0")
-panels[1].plot(levels["after this run"], range(len(layers)), "x", color="C1")
+draw_dots(panels[1], levels_now, levels, list(layers))
 panels[1].set(title="checkerboard after training", xlabel="between phases (grey levels)")
 label_dots(figure)
 show(
@@ -777,10 +789,10 @@ show(
 # @title Draw what they make of grey
 plain = torch.full((1, 3, 24, 24), 0.5)
 figure, panels = plt.subplots(1, 4, figsize=(9, 2.6))
-names = ("deconvolution 5, random", "sub-pixel, random", "sub-pixel, ICNR", "resize-convolution")
-for axes, name in zip(panels, names, strict=True):
+for axes, name in zip(panels, drawn_on_grey, strict=True):
+    trained = long_enlarge.load(name, Network(**plans[name]))  # its first seed
     with torch.no_grad():
-        output = 255 * trained[name](plain)[0, 1, 27:45, 27:45]  # green
+        output = 255 * trained(plain)[0, 1, 27:45, 27:45]  # green
     picture = axes.imshow(output - output.mean(), vmin=-1, vmax=1, cmap="gray")
     axes.set_title(name.replace(", ", ",\n").replace("-conv", "-\nconv"))
     axes.set_axis_off()
@@ -794,7 +806,8 @@ show(
 # %% tags=["folded"]
 # @title Draw those on the bicubic image
 figure, axes = plt.subplots(figsize=(8, 2.6))
-draw_dots(axes, enlarge_runs, long_enlarge, [name for name in plans if "bicubic" in name])
+on_bicubic = [name for name in plans if "bicubic" in name]
+draw_dots(axes, enlarge_runs.scores(), long_enlarge.scores(), on_bicubic)
 axes.axvline(task.bicubic_db, color="black", linestyle=":")
 axes.set_title("added to the bicubic image (dotted line)")
 label_dots(figure)
@@ -937,7 +950,8 @@ stage_runs = compare_trainings(
 long_stages = long_run("06_stages")
 figure, panels = plt.subplots(1, 2, figsize=(9.5, 2.8), sharey=True)
 for axes, suffix in zip(panels, ("", " + bicubic image"), strict=True):
-    draw_dots(axes, stage_runs, long_stages, [name + suffix for name in bodies])
+    names = [name + suffix for name in bodies]
+    draw_dots(axes, stage_runs.scores(), long_stages.scores(), names)
     axes.set_yticklabels(bodies)
     axes.set_title(f"on top of{suffix[2:]}" if suffix else "whole picture")
 panels[1].axvline(task.bicubic_db, color="black", linestyle=":")
@@ -1121,8 +1135,8 @@ pd.DataFrame(
 #     "my_start", {"bicubic start": lambda: Network(bicubic_start)},
 #     lambda seed: task.sampler(seed, lr_patch_size=16),
 #     TrainConfig(steps=enlarge_steps, learning_rate=2e-3), task.score, seeds=seeds)
-# print("checkerboard before:", checkerboard_levels(Network(bicubic_start)))
-# print("after:", checkerboard_levels(runs.networks["bicubic start", seeds[0]].cpu()))
+# print("before:", checkerboard_levels(Network(bicubic_start).to(task.device)))
+# print("after:", checkerboard_levels(runs.networks["bicubic start", seeds[0]]))
 # runs.table()
 # ```
 #
@@ -1149,7 +1163,7 @@ pd.DataFrame(
 for name in ("deconvolution 9, all weights equal", "deconvolution 9, random", "sub-pixel, ICNR"):
     print(f"{name}: checkerboard share {shares[name].mean():.1f} % before training")
 for name in ("sub-pixel, random", "sub-pixel, ICNR", "resize-convolution"):
-    value = levels.loc[name, "after the long run"]
+    value = levels.loc[name].mean()
     print(f"{name}: {value:.2f} grey levels of checkerboard after the long run")
 stage_db = long_stages.scores().mean(axis=1)
 worth = stage_db["two stages"] - stage_db["two stages, no addition"]

@@ -290,9 +290,9 @@ pd.DataFrame(rows, index=["median (ms)", "spread (ms)", "longest (ms)"]).T.round
 # </details>
 #
 # This notebook once fell into the trap. It let both engines take turns, with spinning threads. Then
-# bicubic interpolation took 55 times as long for 9 times the pixels, and no network reached 24
-# frames a second. Alone, bicubic took 12.7 times as long (measured on two cores). So the times said
-# more about the threads than about the networks. Section 4 measures both claims afresh.
+# bicubic interpolation took 55 times as long for 9 times the pixels. Alone it took 12.7 times as
+# long (measured on two cores). So the times said more about the threads than about the work.
+# Section 4 measures it afresh.
 #
 # There are two cures: **a process of its own** for each engine, or **sleeping threads**. From here
 # on all threads of ONNX Runtime sleep, which is the default of `srlib.onnx_files.OnnxNetwork`. And

@@ -30,6 +30,7 @@ try:
     from tqdm.auto import tqdm
 
     from srlib._atomic import atomic_write
+    from srlib._files import in_words
     from srlib._train_command import add_parser
     from srlib._upscale_command import ending_of_result, upscale_folder, upscale_photo
     from srlib.data import image_readers, make_pairs
@@ -87,7 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with gpu_failure_is_said("Give the same command again"):
                 return options.run(options) or 0
     except (OSError, ValueError, FloatingPointError, MemoryError) as error:
-        print(f"error: {str(error) or type(error).__name__}", file=sys.stderr)
+        print(f"error: {in_words(error)}", file=sys.stderr)
         return 1
     except RuntimeError as error:
         if "the GPU has failed" not in str(error):
@@ -231,9 +232,11 @@ def _method(options):
                 f"--method must be one of {known} or a .safetensors file, got {name!r}"
             )
         if name not in scales or options.scale not in (None, scales[name]):
+            none = "no network of the course enlarges"
+            said = f"{name} cannot enlarge" if options.method else none
             raise ValueError(
-                f"{options.method or 'A network'} cannot enlarge by {scale:g}; the networks are "
-                f"{', '.join(f'{network} (by {own})' for network, own in scales.items())}; "
+                f"{said} by {scale:g}; the networks are "
+                f"{', '.join(f'{network} (by {factor})' for network, factor in scales.items())}; "
                 f"for any --scale there is --method {', '.join(KERNELS)}"
             )
     network = load_pretrained(name, options.strength)
@@ -264,6 +267,8 @@ def _upscale(options) -> int:
     if not is_folder and out.exists() and not options.force:
         raise ValueError(f"{out} exists; choose another name or add --force")
     name, enlarge, scale = _method(options)
+    if not options.photo.exists():
+        raise ValueError(f"{options.photo}: there is no such file or folder")
     at_strength = f", strength {options.strength:g}" if options.strength != 1 else ""
     print(f"{options.photo}: enlarging by {scale:g} ({name}{at_strength})")
     blind = f"srresnet_real_x{scale:g}"
@@ -319,7 +324,7 @@ def _evaluate(options) -> int:
         here["bicubic"] = bicubic.loc["mean"]
     _print_published(here, None if Path(options.data).is_dir() else options.data, scale)
     for error in unread.values():
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {in_words(error)}", file=sys.stderr)
     return int(bool(unread) or table["psnr_db"].isna().any())
 
 

@@ -4,7 +4,7 @@ import hashlib
 import os
 import stat
 
-__all__ = ["check_file", "file_sha256"]
+__all__ = ["check_file", "file_sha256", "in_words"]
 
 
 def check_file(path: str | os.PathLike, most_bytes: int) -> None:
@@ -23,6 +23,13 @@ def check_file(path: str | os.PathLike, most_bytes: int) -> None:
         raise ValueError(f"{name}: not an ordinary file but a pipe or a device")
     if status.st_size > most_bytes:
         raise ValueError(f"{name}: too large, {status.st_size} bytes, the limit is {most_bytes}")
+
+
+def in_words(error: Exception) -> str:
+    """Return what an error says, without the number that the system gives it."""
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{os.fspath(error.filename)}: {error.strerror}"
+    return str(error) or type(error).__name__
 
 
 def file_sha256(path: str | os.PathLike) -> str:

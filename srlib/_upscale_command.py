@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm.auto import tqdm
 
+from srlib._files import in_words
 from srlib.data import image_files
 from srlib.image import SAVE_OPTIONS
 from srlib.photo import check_output, read_photo, write_photo
@@ -111,7 +112,7 @@ def upscale_folder(
             except Exception as error:
                 if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
                     raise
-                text = str(error) or type(error).__name__
+                text = in_words(error)
                 failed[source] = text if str(source) in text else f"{source}: {text}"
             bar.update(done - bar.n)
     tqdm.write(f"{out}: {len(waiting) - len(failed)} enlarged, {len(failed)} failed")

@@ -485,7 +485,7 @@ def load_pretrained(name: str | os.PathLike, strength: float = 1) -> nn.Module:
     try:
         return blend(start, network, strength)
     except ValueError as error:  # trained on to another scale, or behind another end
-        raise ValueError(f"{name} has no strength here: {error}") from error
+        raise ValueError(f"{name} has no strength: {error}") from error
 
 
 def read_record(path: Path) -> dict:
@@ -518,16 +518,23 @@ def _start_of(name, path):
     records = [path.with_name("record.json"), path.with_name("run.json")]
     record = next((read_record(r) for r in records if r.is_file()), {})
     record = first_piece(record, path.parent.name)
+    if start := _start_file(record):
+        return load_pretrained(start)
+    why = "it was not trained on from another network"
+    if began := record.get("start_from"):
+        why = f"{began}, which it was trained on from, is not here as it was then"
+    shipped = {n: read_record(weights_file(n).with_name("record.json")) for n in pretrained().index}
+    those = [n for n, record in shipped.items() if _start_file(first_piece(record, n))]
+    raise ValueError(f"{name} has no strength: {why}. Networks with one: {', '.join(those)}")
+
+
+def _start_file(record):
+    """Return the file that a training began with; None if there was none, or it has changed."""
     if not record.get("start_from"):
-        raise ValueError(f"{name} was not trained on from another network: it has no strength")
+        return None
     start = weights_file(record["start_from"])
-    if not start.is_file():
-        raise ValueError(f"{name} has no strength here: {start}, which it began as, is not here")
-    if file_sha256(start) != record.get("start_from_sha256"):
-        raise ValueError(
-            f"{name} has no strength here: {start} is not the file that it was trained on from"
-        )
-    return load_pretrained(start)
+    same = start.is_file() and file_sha256(start) == record.get("start_from_sha256")
+    return start if same else None
 
 
 def _read_network(path):

@@ -7,7 +7,7 @@ from torch import nn
 from srlib import exercises
 from srlib.exercises.comparison import difference
 from srlib.exercises.grading import grade
-from srlib.exercises.probes import NO_GRADIENT, used_as_network, with_gradients
+from srlib.exercises.probes import NO_GRADIENT, OVERWRITTEN, used_as_network, with_gradients
 
 WITH_GRADIENTS = [
     task
@@ -38,7 +38,7 @@ def test_what_an_answer_writes_into_its_input_is_seen_there():
     x = torch.ones(2)
     found = with_gradients(lambda x: x.mul_(2), x)
     assert torch.equal(x, torch.full((2,), 2.0))
-    assert found["the gradients"] == (NO_GRADIENT,)
+    assert found["the gradients"] == (OVERWRITTEN,)
 
 
 class TwoLayers(nn.Module):

@@ -204,6 +204,8 @@ def commands(record):
     if not start:
         return record["command"]
     reached = f"{start['train_seconds'] / 60:.0f} minutes"
+    if start["steps"] != (start["config"]["steps"] or start["steps"]):  # or it ran by the clock
+        reached = f"stopped after {start['steps']:,} steps, {reached}"
     reached += f", Set5 {start['set5_db']:.2f} dB" if "set5_db" in start else ""
     then = "then from its weights (--start-from), into another folder (--out)"
     return f"{commands(start)}\n# {reached}; {then}\n{record['command']}"
@@ -213,7 +215,11 @@ _CLEAN = """It was trained on LR images that MATLAB's bicubic shrinking made, an
 What JPEG leaves it takes for detail and sharpens: the rows with JPEG show how its lead over bicubic
 goes. Blur, noise and motion are not removed."""
 _FAITHFUL = """Detail that is not in the photograph is not invented:
-L1 training gives the mean of what might have been there."""
+L1 training gives the middle, the median, of what might have been there."""
+_AS_IT_WAS = """One training after the other. A name behind `--start-from` is the network as it was
+then: what the command before made.
+
+"""
 _PLEASING = """**It invents detail**: grass, fur,
 strokes of letters, edges in tissue, as sharp as what is really there. It is for pictures that
 please. It is not for evidence, diagnosis, reading or measuring; there, use the network that it
@@ -293,7 +299,7 @@ as RGB (`python -m srlib evaluate --method {name} --scale {record["scale"]}`).
 
 ## How it was made
 
-```sh
+{_AS_IT_WAS if "start" in record else ""}```sh
 {commands(record)}
 ```
 

@@ -172,6 +172,7 @@ _RESIZE_ROW = Exercise(
         Case("9 pixels by 2: 4.5", (noise_image(1, 9, seed=3)[0, :, 0].astype(float), 1 / 2)),
         Case("11 pixels by 4: 2.75", (noise_image(1, 11, seed=4)[0, :, 0].astype(float), 1 / 4)),
         Case("7 pixels by 2.5: 17.5", (noise_image(1, 7, seed=5)[0, :, 0].astype(float), 2.5)),
+        Case("15 pixels by 0.6: 9", (noise_image(1, 15, seed=6)[0, :, 0].astype(float), 0.6)),
     ),
     mistakes=(
         Mistake(

@@ -1,5 +1,7 @@
 """Exercises: the data pipeline."""
 
+import copy
+
 import numpy as np
 
 from srlib.exercises.grading import Case, Exercise, Mistake
@@ -356,6 +358,7 @@ def _random_view(lr, hr, generator):
 def _drawn_often(answer, lr, hr, generator):
     """Ask for many pairs, and tell the views that came; which one comes when is free."""
     together, views = 0, []
+    twins = copy.deepcopy(generator), copy.deepcopy(generator)
     for _ in range(320):
         result = answer(lr, hr, generator)
         if not isinstance(result, (list, tuple)) or len(result) != 2:
@@ -365,11 +368,15 @@ def _drawn_often(answer, lr, hr, generator):
             views.append(found[0] if found else None)
         together += views[-1] == views[-2]
     counts = [views.count(view) for view in _VIEWS]
+    again = [[np.asarray(answer(lr, hr, twin)[0]) for _ in range(20)] for twin in twins]
     return {
         "results that are one of the eight views": sum(counts),
         "pairs whose LR and HR have one view": together,
         "views that come": sum(count > 0 for count in counts),
         "whether they come about equally often": min(counts) > 0.4 * np.mean(counts),
+        "whether a generator in the same state gives the same again": all(
+            map(np.array_equal, *again)
+        ),
     }
 
 
@@ -398,12 +405,18 @@ def _like(draw):
     return random_view
 
 
+_ANOTHER = np.random.default_rng(7)  # instead of the one that is given
+
 _RANDOM_VIEW = Exercise(
     title="find the bug: one view for both",
     reference=_random_view,
     probe=_drawn_often,
     cases=_view_cases,
     mistakes=(
+        Mistake(
+            _like(lambda generator: _ANOTHER.random(3) < 0.5),
+            "Draw from the generator that is given. Otherwise nobody can draw the same again.",
+        ),
         Mistake(
             _two_draws,
             "Three numbers are drawn for LR and three others for HR. In most pairs the two have "

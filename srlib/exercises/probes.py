@@ -9,17 +9,18 @@ from torch import nn
 from srlib.exercises.comparison import in_words
 from srlib.exercises.grading import Mistake
 
-__all__ = ["NO_GRADIENT", "no_gradient", "used_as_network", "with_gradients"]
+__all__ = ["NO_GRADIENT", "OVERWRITTEN", "no_gradient", "used_as_network", "with_gradients"]
 
 NO_GRADIENT = "no gradient"
+OVERWRITTEN = "none, because an argument was overwritten"
 
 
 def with_gradients(answer: Callable, *arguments: Any) -> Any:
     """Call a function of tensors and modules, and send a gradient back through its result.
 
     Returns ``{"the result": tensor, "the gradients": tuple}``: a gradient for each float tensor in
-    the arguments and for each weight of a module in them, or `NO_GRADIENT` where none arrives, as
-    after an argument was overwritten.
+    the arguments and for each weight of a module in them; `NO_GRADIENT` where none arrives, and
+    `OVERWRITTEN` for all where the function wrote into an argument.
     """
     leaves, given = [], []
 
@@ -39,7 +40,7 @@ def with_gradients(answer: Callable, *arguments: Any) -> Any:
     for original, copy in given:
         whole &= torch.equal(original, copy)
         original.copy_(copy.detach())  # there it is noticed that an input was changed
-    gradients = [None] * len(leaves)
+    gradients = [None if whole else OVERWRITTEN] * len(leaves)
     if isinstance(result, torch.Tensor) and result.requires_grad and whole:
         # Every pixel weighs something else, or gradients that went astray could cancel out.
         weights = torch.cos(torch.arange(result.numel(), dtype=result.dtype)).reshape(result.shape)
