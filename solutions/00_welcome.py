@@ -38,6 +38,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from IPython.display import display
 from PIL import Image
 
 from srlib import doctor
@@ -393,7 +394,8 @@ show(
 # These are the exercises of all parts:
 
 # %%
-list_exercises()
+with pd.option_context("display.max_rows", None):
+    display(list_exercises())
 
 # %% [markdown]
 # ## What you saw

@@ -623,7 +623,7 @@ pd.DataFrame(foretold).round(2)
 # %% [markdown]
 # ## 7. To the last bit
 #
-# The low-resolution images of all benchmarks were made by MATLAB's `imresize`. A table is
+# The low-resolution images of the usual benchmarks were made by MATLAB's `imresize`. A table is
 # comparable only if this is reproduced. One step is easy to miss: MATLAB resizes the rows first
 # and **rounds the picture in between to whole grey levels**. So does `srlib.resample.imresize`.
 #

@@ -835,8 +835,8 @@ print("sub-pixel minus resize-conv.: ", (shuffled_db - resized).round(2).tolist(
 # The start is forgotten. Untrained, random weights make the dots of this notebook's first picture,
 # ICNR and bilinear weights make none. After the long run all of them have some tenths of a grey
 # level, and their scores lie within what seeds differ. So the second cure is one for the first
-# minutes. The kernel that the stride does not divide keeps most, in the one seed that was looked
-# at, and by no more than the others lie apart.
+# minutes. The first cure lasts in part: the kernel that the stride does not divide keeps most, with
+# each of three seeds.
 #
 # Resize-convolution has none, since it cannot have one, and pays with quality: some tenths of a
 # decibel where it makes the whole picture. It costs as much and has a ninth of the weights.

@@ -19,10 +19,10 @@
 #
 # $$y = \sigma\big(W_{out} * \mathrm{ReLU}(W_{res} * (x + F_{res}(x)) + b_{out})\big)$$
 #
-# You find every symbol of it in a line of code, and change one thing: rung 6. The result is the
-# network that this course ships. You assemble it from its file, weight for weight, until your
-# functions give the same picture. Then you find out what it costs, how far it sees, and whether it
-# can learn.
+# You find every symbol of it in a line of code, and change one thing: rung 6. What this course
+# ships is larger, and enlarges in two steps. You assemble it from its file, weight for weight,
+# until your functions give the same picture. Then you find out what it costs, how far it sees, and
+# whether it can learn.
 #
 # **After this you can**
 #

@@ -177,7 +177,7 @@ axes.set_title(f"Gradient of a batch against that of the data, {gradient_batches
 show(
     figure,
     "Three box plots of the cosine. Sixteen small patches lie highest; the larger the patches, the "
-    "farther down the boxes reach.",
+    "lower the median.",
 )
 
 # %% [markdown]
@@ -511,8 +511,9 @@ print(f"bicubic against HR over 50 pairs: {np.mean(apart):.1f} grey levels apart
 # ```
 #
 # The weights of the kernel add up to 1, so the negative of a mean is the mean of the negatives, but
-# for halves that round the other way. To add a constant is exact for the same reason, until the
-# sum is clipped at white: then light places differ.
+# for halves that round the other way. To add a constant is exact for the same reason, until
+# something is clipped: the sum at white, or at black what the kernel undershoots beside a dark
+# edge.
 #
 # </details>
 
@@ -627,7 +628,7 @@ show(figure, "Seven HR patches from the smoothest to the richest, with their det
 #
 # A good part of it, as the line above the figures says. So much of a batch tells the network what
 # bicubic interpolation does already, and a batch's loss depends on the luck of the draw: that is
-# the noise in the curves of notebook 05.
+# the noise in the loss curves of notebook 04.
 #
 # </details>
 #
@@ -778,11 +779,12 @@ axes.axhline(0, color="black", linewidth=1)
 axes.set_xticks(spots, labels=leaks.index)
 axes.margins(y=0.12)
 axes.set(ylabel="PSNR above bicubic (dB)", title="An upscaler that only memorises, three splits")
-axes.legend(loc="upper right")
+axes.legend(loc="upper left")
 show(
     figure,
-    "Bars for each photograph: far above bicubic when split by patch, below it when split by "
-    "photograph; the motorcycle loses more when it is split by scene.",
+    "Bars for each photograph: far above bicubic when split by patch; below it when split by "
+    "photograph, but for the motorcycle, which is just above it, and falls below when it is split "
+    "by scene.",
 )
 
 # %% [markdown]
@@ -790,7 +792,7 @@ show(
 #
 # Split by patch, nearly every held-out pixel has been seen in a patch that overlaps, and memory
 # looks like a breakthrough. Patches cut without overlap would leak less, not nothing. Split by
-# photograph, it loses against bicubic. The motorcycle does better than the others as long as its
+# photograph, it loses against bicubic on all but one. The motorcycle gains a little as long as its
 # stereo twin is in the memory: a file name of its own is not enough.
 #
 # </details>
@@ -848,8 +850,8 @@ axes.set_xlim(right=5 * sizes.to_numpy().max())
 axes.legend(loc="upper right")
 show(
     figure,
-    "Horizontal bars for three data sets: files are smallest, uint8 somewhat larger, float32 four "
-    "times as large as uint8.",
+    "Horizontal bars for three data sets: files are smallest, uint8 two to seven times as large, "
+    "float32 four times as large as uint8.",
 )
 
 # %% [markdown]

@@ -1337,12 +1337,12 @@ pd.DataFrame(each).fillna("")
 trainings = [record]
 while "start" in trainings[0]:  # each record holds the one it went on from
     trainings.insert(0, trainings[0]["start"])
-rows, done = {}, 0
+made, done = {}, 0
 for number, training in enumerate(trainings, 1):
     print(f"training {number} on {training['hardware']}")
     validated = log.loc[done + 1 : done + training["steps"], "validation_db"].dropna()
     done += training["steps"]
-    rows[number] = {
+    made[number] = {
         "steps": f"{training['steps']:,}",
         "minutes": f"{training['train_seconds'] / 60:.0f}",
         "highest rate": f"{training['config']['learning_rate']:g}",
@@ -1352,7 +1352,7 @@ for number, training in enumerate(trainings, 1):
     }
 assert done == log.index[-1]
 print(f"{done:,} steps in {log['seconds'].iloc[-1] / 3600:.1f} hours")
-pd.DataFrame(rows).rename_axis("training", axis=1)
+pd.DataFrame(made).rename_axis("training", axis=1)
 
 # %% [markdown]
 # Without a notebook, on one GPU or none. The command says how long it will take before it begins.

@@ -530,12 +530,12 @@ show(
     f"{sharpest}: both networks rise above 0 dB, bicubic interpolation falls. A dotted line marks "
     "the sampling limit of the LR image.",
 )
-again = imresize(enlarged("full", sharpest), 1 / scale).astype(float)
-off = np.abs(again - photo_pairs[sharpest].lr).mean()
-print(f"{sharpest}, full, shrunk again: {off:.2f} grey levels from the LR image")
 
 # %% tags=["folded"]
 # @title Draw the place
+again = imresize(enlarged("full", sharpest), 1 / scale).astype(float)
+off = np.abs(again - photo_pairs[sharpest].lr).mean()
+print(f"{sharpest}, full, shrunk again: {off:.2f} grey levels from the LR image")
 versions = {"original": photo_pairs[sharpest].hr}
 versions |= {name: enlarged(name, sharpest) for name in upscalers}
 top, left, height, width = loudest_box(versions["full"], versions["original"], side // 4)

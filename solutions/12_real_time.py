@@ -31,6 +31,7 @@
 # %% tags=["folded"]
 # @title Imports
 import copy
+import importlib.util
 import logging
 import tempfile
 import time
@@ -78,8 +79,8 @@ repeats = by_profile(ci=3, cpu=11, gpu=20)
 hd_repeats = by_profile(ci=2, cpu=4, gpu=10)
 exported = by_profile(
     ci=("plain 16x4", "ESPCN"),
-    cpu=("plain 8x2", "plain 16x4", "ESPCN", "FSRCNN", "SrResNet 16x2"),
-    gpu=("plain 8x2", "plain 16x4", "ESPCN", "FSRCNN", "SrResNet 16x2"),
+    cpu=("plain 8x2", "plain 16x4", "re-param 16x4", "ESPCN", "FSRCNN", "SrResNet 16x2"),
+    gpu=("plain 8x2", "plain 16x4", "re-param 16x4", "ESPCN", "FSRCNN", "SrResNet 16x2"),
 )
 compiled_too = by_profile(ci=(), cpu=("plain 16x4",), gpu=("plain 16x4",))
 
@@ -179,9 +180,10 @@ print(
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# As a rule the first call is the longest. It pays once for what later calls use: memory is fetched
-# from the system, an algorithm chosen, weights put in order. And as a rule the mean is above the
-# median: other programs delay some calls, and nothing makes a call faster than the processor can.
+# As a rule the first call is the longest. It pays once for what later calls use: an algorithm is
+# chosen, weights are put in order. Where it is not, a later call met a delay. And as a rule the
+# mean is above the median: other programs delay some calls, and nothing makes a call faster than
+# the processor can.
 #
 # </details>
 #
@@ -284,15 +286,15 @@ pd.DataFrame(rows, index=["median (ms)", "spread (ms)", "longest (ms)"]).T.round
 #
 # Threads that spin take processor time after their call, when they do nothing. If torch needs their
 # cores in this moment, it waits for them. So it suffers where torch uses all cores. With one
-# thread of torch, and a core to spare, it does not. The last line of the first table says what was
-# the case here.
+# thread of torch, and a core to spare, it does not. The last line above the table says what was the
+# case here.
 #
 # </details>
 #
 # This notebook once fell into the trap. It let both engines take turns, with spinning threads. Then
 # bicubic interpolation took 55 times as long for 9 times the pixels. Alone it took 12.7 times as
 # long (measured on two cores). So the times said more about the threads than about the work.
-# Section 4 measures it afresh.
+# Section 4 measures it afresh, and finds another cause of long times.
 #
 # There are two cures: **a process of its own** for each engine, or **sleeping threads**. From here
 # on all threads of ONNX Runtime sleep, which is the default of `srlib.onnx_files.OnnxNetwork`. And
@@ -817,7 +819,10 @@ control = {key: agree(times[key], again[key]) for key in again}
 # %% tags=["folded"]
 # @title Both tables beside each other
 rows = {
-    key[0]: (*spread(times[key]), *spread(again[key]), "yes" if control[key] else "no")
+    key[0]: (
+        *np.round([*spread(times[key]), *spread(again[key])], 2),
+        "yes" if control[key] else "no",
+    )
     for key in again
 }
 if all(control.values()):
@@ -916,15 +921,16 @@ show(
 )
 
 # %% [markdown]
-# Read the front from the left. Where it is steep, a little more time buys much quality; where it
-# is flat, little. Points under it are never the right choice, except for what the picture does not
-# show: memory, energy, or the size of the file. The decibels are those of the long run, which is
-# still short beside the training of the shipped network.
+# Read the front from the left. Where a step is short and high, a little more time buys much
+# quality; where it is long and low, little. Points under it are never the right choice, except for
+# what the picture does not show: memory, energy, or the size of the file. The decibels are those of
+# the long run, which is still short beside the training of the shipped network.
 #
 # ## 4. From 540 to 1080 lines
 #
-# *Predict:* a frame now has nine times the pixels. Does bicubic interpolation take nine times as
-# long? And which networks reach 24 frames a second on this machine?
+# *Predict:* a frame now has several times the pixels, on a CPU nine times. Does bicubic
+# interpolation take as many times as long? And which networks reach 24 frames a second on this
+# machine?
 
 # %% tags=["folded"]
 # @title Those for whose features there is memory
@@ -983,11 +989,40 @@ budget = pd.DataFrame(lines).T.sort_values("rows in")
 budget
 
 # %% [markdown]
+# If it takes far more, something disturbs the measurement. One suspect can be counted: the pages of
+# memory that the system gives the process anew.
+
+
+# %% tags=["folded"]
+# @title Count the pages of new memory
+def new_pages(call):
+    """Count the pages of memory that the process is given during a call; not on Windows."""
+    import resource  # Windows has no such module
+
+    call()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    call()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
+if importlib.util.find_spec("resource"):
+    for size in (frame, hd_frame):
+        pages = new_pages(on(networks["bicubic"], size))
+        print(f"bicubic, {size[1]} x {size[0]}: {pages:,} new pages at each call")
+    pages = new_pages(on(ways[exported[0], onnx_name], hd_frame))
+    print(f"{exported[0]} in ONNX Runtime, {hd_frame[1]} x {hd_frame[0]}: {pages:,}")
+
+# %% [markdown]
 # <details><summary>What happened</summary>
 #
-# The lines above the table say it. Bicubic interpolation hardly computes; it moves numbers. A small
-# frame fits into the processor's cache, a large one does not, so it may take more than nine times
-# as long. Far more than that would be a reason to look for what disturbs the measurement.
+# Bicubic interpolation hardly computes; it moves numbers, and into new memory. After a small frame
+# the process keeps its memory for the next call. After a large one it gives the memory back, and at
+# each call the system hands out new pages, which it has to clear first. On a CPU that can take
+# longer than the interpolation. It slows all networks of torch; ONNX Runtime keeps its memory.
+#
+# A process can be told to keep it. On Linux, `MALLOC_MMAP_THRESHOLD_=1000000000` and
+# `MALLOC_TRIM_THRESHOLD_=4000000000` in the environment do so. Then nine times the pixels took 9.5
+# times as long, and without them 17 times (measured, one thread).
 #
 # </details>
 #
@@ -1219,8 +1254,8 @@ print("Three terms are better." if better else "Three terms are no better here."
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# The last line says which is better here. A formula that was fitted at one size cannot know where
-# the features stop to fit into the cache, and so it may be far off for single networks.
+# The last line says which is better here. A formula that was fitted at one size cannot know from
+# which size on the memory is given anew at each call, and so it may be far off for single networks.
 #
 # </details>
 #

@@ -1200,8 +1200,10 @@ show(
 # %% tags=["folded"]
 # @title Score wrong offsets
 wrong_by = np.array([0, 1 / 6, 0.18, 0.2, 0.25, 0.5, 0.75, 1.0])  # LR pixels
-still = np.zeros((1001, 2), int)
-off = [misplace(still, e, np.random.default_rng(0))[1:].any(axis=1).mean() for e in wrong_by]
+unmoved = np.zeros((1001, 2), int)
+misplaced = [
+    misplace(unmoved, error, np.random.default_rng(0))[1:].any(axis=1).mean() for error in wrong_by
+]
 
 
 def wrongly(error):
@@ -1239,18 +1241,19 @@ show(
 # @title In numbers
 print(f"one frame: {single_db:.2f} dB; bold: one frame would have been better")
 columns = {f"{trained_with[kind]} (dB)": values for kind, values in wrong_db.items()}
-wrong_table = pd.DataFrame(columns, index=pd.Index(wrong_by.round(2), name="error (LR pixels)"))
-wrong_table.insert(0, "offsets that are wrong (%)", 100 * np.array(off))
-wrong_style = wrong_table.style.format(precision=2).format("{:.0f}", subset=wrong_table.columns[:1])
-wrong_style.map(lambda db: "font-weight: bold" * (db < single_db), subset=list(columns))
+wrong_table = pd.DataFrame(columns, index=pd.Index(wrong_by, name="error (LR pixels)"))
+wrong_table.insert(0, "offsets that are wrong (%)", 100 * np.array(misplaced))
+wrong_style = wrong_table.style.format(precision=2).format_index("{:.2f}")
+wrong_style.format("{:.0f}", subset=wrong_table.columns[:1])
+wrong_style.map(lambda db: "font-weight: bold" if db < single_db else "", subset=list(columns))
 
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# Up to a sixth of an LR pixel the offsets round to the true ones. At 0.18 a few do not, and with
-# true motion in training that is too much already: the network trusts each sample, wherever it is
-# told that it lies. The one that was **trained with wrong motion**, by up to half an LR pixel,
-# gains a little less where all is right, and loses much less where it is not.
+# Up to a sixth of an LR pixel the offsets round to the true ones. Just beyond, at 0.18, nearly half
+# of them do not. With true motion in training that is too much already: the network trusts each
+# sample, wherever it is told that it lies. The one that was **trained with wrong motion**, by up to
+# half an LR pixel, gains a little less where all is right, and loses much less where it is not.
 #
 # </details>
 #

@@ -212,6 +212,8 @@ def _examine() -> int:
 def _fetch(options) -> None:
     """Download datasets, verify every file by its SHA-256; the folder is SRLIB_DATA where set."""
     for name in options.names:
+        assets.check_name(name)  # before anything is downloaded
+    for name in options.names:
         print(f"{name}: {assets.fetch(name)}")
 
 
@@ -220,7 +222,9 @@ def _method(options):
     scale = 4 if options.scale is None else options.scale
     name = options.method or f"srresnet_x{scale:g}"
     if name in KERNELS:
-        for option, given in (("ensemble", options.ensemble), ("strength", options.strength != 1)):
+        ignored = {"ensemble": options.ensemble, "strength": options.strength != 1}
+        ignored |= {"tile": options.tile is not None, "half": options.half}
+        for option, given in ignored.items():
             if given:
                 raise ValueError(f"--{option} is for networks, got --method {name}")
         return name, lambda pixels, _: imresize_bands(pixels, scale, kernel=name), scale
@@ -247,6 +251,11 @@ def _method(options):
     return name, lambda x, bar: upscale_bands(network, x, progress=bar, **settings), network.scale
 
 
+def _check_scale(options):
+    if options.scale is not None and not 1 <= options.scale <= 100:
+        raise ValueError(f"--scale must be from 1 to 100, got {options.scale:g}")
+
+
 def _upscale(options) -> int:
     """Enlarge a photograph, or all of a folder, and write the result to a new file or folder.
 
@@ -254,8 +263,7 @@ def _upscale(options) -> int:
     are kept where the format of OUT can hold them, and what is lost is said. In a folder, results
     that exist are skipped, and a file that fails stops no other.
     """
-    if options.scale is not None and not 1 <= options.scale <= 100:
-        raise ValueError(f"--scale must be from 1 to 100, got {options.scale:g}")
+    _check_scale(options)
     if options.tile is not None and options.tile < 1:
         raise ValueError(f"--tile must be at least 1, got {options.tile}")
     is_folder = options.photo.is_dir()
@@ -296,10 +304,13 @@ def _evaluate(options) -> int:
     report for the benchmark, with this method and bicubic interpolation among them. An image that
     cannot be read or scored is named, and the others are scored.
     """
-    name, enlarge, scale = _method(options)
-    readers = image_readers(options.data, scale, grey=options.grey)
+    _check_scale(options)
+    if options.csv and options.csv.is_dir():
+        raise ValueError(f"--csv: {options.csv} is a folder, name a file")
     if options.csv and not options.csv.parent.is_dir():
         raise ValueError(f"--csv: the folder {options.csv.parent} does not exist")
+    name, enlarge, scale = _method(options)
+    readers = image_readers(options.data, scale, grey=options.grey)
     unread = {}
 
     def pairs():
@@ -309,7 +320,13 @@ def _evaluate(options) -> int:
             except (OSError, ValueError) as error:
                 unread[image] = error
 
-    table = evaluate(lambda lr: np.concatenate(list(enlarge(lr, False))), pairs(), scale)
+    try:
+        table = evaluate(lambda lr: np.concatenate(list(enlarge(lr, False))), pairs(), scale)
+    except ValueError:
+        if len(unread) < len(readers):
+            raise
+        _print_unread(unread)  # there was nothing to score
+        return 1
     title = name if options.strength == 1 else f"{name} at strength {options.strength:g}"
     title += " with self-ensemble" if options.ensemble else ""
     print(f"{title}, x{scale} on {options.data}, grey images {options.grey}")
@@ -323,9 +340,13 @@ def _evaluate(options) -> int:
         bicubic = evaluate(lambda lr: imresize(lr, scale), pairs(), scale, progress=False)
         here["bicubic"] = bicubic.loc["mean"]
     _print_published(here, None if Path(options.data).is_dir() else options.data, scale)
+    _print_unread(unread)
+    return int(bool(unread) or table["psnr_db"].isna().any())
+
+
+def _print_unread(unread):
     for error in unread.values():
         print(f"error: {in_words(error)}", file=sys.stderr)
-    return int(bool(unread) or table["psnr_db"].isna().any())
 
 
 def _print_published(here, data, scale):

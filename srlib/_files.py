@@ -26,9 +26,13 @@ def check_file(path: str | os.PathLike, most_bytes: int) -> None:
 
 
 def in_words(error: Exception) -> str:
-    """Return what an error says, without the number that the system gives it."""
+    """Return what an error says, without the number that the system gives it.
+
+    Of two names, as where a file is renamed, it is the second one: that is what the user wanted.
+    """
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
-        return f"{os.fspath(error.filename)}: {error.strerror}"
+        name = error.filename if error.filename2 is None else error.filename2
+        return f"{os.fspath(name)}: {error.strerror}"
     return str(error) or type(error).__name__
 
 

@@ -21,7 +21,7 @@ from srlib._atomic import atomic_write
 from srlib._files import file_sha256
 from srlib.data import PatchSampler, content_hash
 from srlib.degradation import DegradedSampler, RandomDegradation, degrade_pairs
-from srlib.environment import active_profile, hardware
+from srlib.environment import active_profile, hardware, memory_is_said
 from srlib.evaluation import evaluate
 from srlib.models import (
     SrResNet,
@@ -48,6 +48,7 @@ from srlib.training.state import join_processes
 
 __all__ = ["add_parser"]
 
+_SHARE = 0.5  # of a teacher
 _LIMIT_MINUTES = 120.0  # of a length that the profile chose
 _WEIGHTS = ("pixel_weight", "coarse_weight", "feature_weight", "adversarial_weight")
 
@@ -78,7 +79,7 @@ def add_parser(commands) -> None:
     add("--start-from", metavar="NAME", help="start from weights that fit, of a network or file")
     add("--teacher", metavar="NAME", help="learn also from the output of this network or file")
     text = "0..1: part of the teacher's output in the target, the rest is the original"
-    add("--teacher-share", type=float, default=0.5, help=f"{text} (default: 0.5)")
+    add("--teacher-share", type=float, help=f"{text} (default: {_SHARE})")
     _option(add, "data", str, "images: folders, datasets, 'bundled/train'", nargs="+")
     text = "of every so many photographs one is kept for validation"
     _option(add, "holdout", int, text, optional=True)
@@ -131,17 +132,27 @@ def _train(options) -> None:
     source = values if options.network == "SrResNet" else given  # the profiles are for SrResNet
     made_by = {"name": options.network, **network_options(source)}
 
+    share = _SHARE if options.teacher_share is None else options.teacher_share
+    if not 0 <= share <= 1:
+        raise ValueError(f"--teacher-share must be in 0..1, got {share!r}")
+    if options.teacher_share is not None and not options.teacher:
+        raise ValueError("--teacher-share needs --teacher")
     loss = _loss(options.loss, given, options.seed)
 
     # make the network and the data
     device = _device(options.device)
     processes = join_processes(device)
     torch.manual_seed(options.seed)
-    model = create_model(**made_by)
-    if options.start_from:
-        _take_over(model, options.start_from)
+    with memory_is_said("the network needs more memory than there is; choose a smaller one"):
+        model = create_model(**made_by)
     path = options.out / "run.json"
     before = read_record(path) if path.exists() else {}
+    start_sha256 = None
+    if "finished" not in before and load_checkpoint(options.out / "checkpoints"):
+        start_sha256 = before.get("start_from_sha256")  # its weights are in the checkpoint by now
+    if options.start_from and not start_sha256:
+        _take_over(model, options.start_from)
+        start_sha256 = _sha256(options.start_from)
     suited = {k: v for k, v in before.get("suited", {}).items() if k not in given}
     values |= suited  # what was chosen for the GPU that it began on
     recipe, values = values, values.copy()
@@ -149,7 +160,8 @@ def _train(options) -> None:
     suited |= {k: values[k] for k in ("batch_size",) if values[k] != recipe[k]}
     degradation = None if options.degrade is None else RandomDegradation(**dict(options.degrade))
     window = values["lr_patch_size"]
-    window = DegradedSampler.window(window) if degradation else window
+    if degradation:
+        window = DegradedSampler.window(window, degradation.blur[1], options.scale)
     training, held_out = photographs(values | {"lr_patch_size": window}, options.scale)
     if degradation:
         held_out = degrade_pairs(held_out, options.scale, degradation)
@@ -159,9 +171,7 @@ def _train(options) -> None:
     if options.teacher:  # what it makes differs a little from machine to machine
         originals = content_hash(training)
         shown = processes.is_main_process and TrainConfig.from_recipe(values).progress
-        training = distill_targets(
-            training, options.teacher, options.teacher_share, device, progress=shown
-        )
+        training = distill_targets(training, options.teacher, share, device, progress=shown)
 
     # record, and check it against the one that is there
     launcher = ["python"]
@@ -187,8 +197,8 @@ def _train(options) -> None:
         "loss_weights": {name: vars(loss)[name] for name in _WEIGHTS if name in vars(loss)},
         "seed": options.seed,
         "start_from": options.start_from,
-        "start_from_sha256": _sha256(options.start_from),
-        "teacher": options.teacher and [options.teacher, options.teacher_share],
+        "start_from_sha256": start_sha256,
+        "teacher": options.teacher and [options.teacher, share],
         "teacher_sha256": _sha256(options.teacher),
         "device": str(device),
         "hardware": hardware()["CPU" if device.type == "cpu" else "GPU"],

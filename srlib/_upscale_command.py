@@ -1,6 +1,7 @@
 """``python -m srlib upscale``: enlarge a photograph, or a folder of them."""
 
 import errno
+import itertools
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from tqdm.auto import tqdm
 
 from srlib._files import in_words
 from srlib.data import image_files
+from srlib.environment import gpu_has_failed
 from srlib.image import SAVE_OPTIONS
 from srlib.photo import check_output, read_photo, write_photo
 from srlib.resample import resized
@@ -50,10 +52,10 @@ def upscale_photo(
         if photo.alpha is None:
             for rows in enlarge(photo.pixels, progress):
                 writer.write_rows(rows)
-        else:  # cut in the same way, so their bands go together
-            alphas = enlarge(photo.alpha[..., None], False)
-            for rows, alpha in zip(enlarge(photo.pixels, progress), alphas, strict=True):
-                writer.write_rows(rows, alpha)
+        else:  # row by row: a GPU's free memory changes, and may cut the two into other bands
+            alphas = itertools.chain.from_iterable(enlarge(photo.alpha[..., None], False))
+            for rows in enlarge(photo.pixels, progress):
+                writer.write_rows(rows, np.stack(list(itertools.islice(alphas, len(rows)))))
     tqdm.write(f"{target}: {size['width']} x {size['height']}, from {width} x {height}")
 
 
@@ -77,7 +79,7 @@ def upscale_folder(
 
     Results that are there already are left as they are, unless `force` is given, so that the same
     call goes on after an interruption. A photograph that fails stops no other; the reasons are
-    said at the end. Only a full disk stops all.
+    said at the end. Only a full disk, or a GPU that has failed, stops all.
 
     Parameters
     ----------
@@ -111,6 +113,8 @@ def upscale_folder(
                 upscale_photo(source, target, enlarge, scale, advised, bar)
             except Exception as error:
                 if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                if gpu_has_failed(error):  # nor could any other be enlarged
                     raise
                 text = in_words(error)
                 failed[source] = text if str(source) in text else f"{source}: {text}"

@@ -107,6 +107,11 @@ def fetch(name: str, *, progress: bool = True) -> Path:
     return root / name
 
 
+def check_name(name: str) -> None:
+    """Raise ValueError unless `fetch` knows a dataset, or a part of one, of this name."""
+    _select(name)
+
+
 def is_cached(name: str) -> bool:
     """Tell whether `fetch` would need no network, by names and sizes of the files only."""
     root = cache_root()

@@ -74,13 +74,14 @@ def load_images(
     Returns
     -------
     dict
-        Name to uint8 image (H, W, 3), sorted by name. The names are those of the files without
-        their endings, or with them if two files would have one name.
+        Name to uint8 image (H, W, 3), or (H, W) for grey ones "as_grey", sorted by name. The names
+        are those of the files without their endings, or with them if two files would have one name.
 
     Raises
     ------
     ValueError
-        If there is no such source, it holds no image, or images cannot be read: it names each.
+        If there is no such source, it holds no image, images cannot be read (it names each), or
+        `grey` is none of the two.
     """
     images, failed = {}, []
     readers = image_readers(source, scale, grey=grey)
@@ -99,14 +100,16 @@ def image_readers(
     source: str | os.PathLike, scale: int | None = None, *, grey: str = "as_rgb"
 ) -> dict[str, Callable[[], np.ndarray]]:
     """List the images that `load_images` loads: name to a function that loads one."""
+    if grey not in ("as_rgb", "as_grey"):
+        raise ValueError(f"grey must be 'as_rgb' or 'as_grey', got {grey!r}")
     if str(source).split("/")[0] == "bundled":
         _, _, split = str(source).partition("/")
         names = assets.sample_names(split or None)
-        return {name: functools.partial(assets.sample_image, name) for name in names}
+        return {name: functools.partial(_sample, name, grey) for name in names}
     folder = Path(source)
     if not folder.is_dir():
         folder = _fetch(str(source), scale)
-    paths = [path for path in image_files(folder) if path.parts[-3:] not in _BENCHMARK_TWINS]
+    paths = [path for path in image_files(folder) if not _is_twin(path)]
     if not paths:
         raise ValueError(f"source must hold image files, got {str(folder)!r}, which has none")
     stems = {path.stem for path in paths}
@@ -147,6 +150,18 @@ def image_files(
         more = f" and {len(others) - 5} more" if len(others) > 5 else ""
         warnings.warn(f"{folder}: left out: {', '.join(others[:5])}{more}", stacklevel=2)
     return found
+
+
+def _sample(name: str, grey: str) -> np.ndarray:
+    image = assets.sample_image(name)
+    is_grey = (image == image[..., :1]).all()
+    return image[..., 0].copy() if grey == "as_grey" and is_grey else image
+
+
+def _is_twin(path: Path) -> bool:
+    # A link may lead to the photograph or, where files are kept by their digests, away from it.
+    places = os.path.abspath(path), os.path.realpath(path)
+    return any(Path(place).parts[-3:] in _BENCHMARK_TWINS for place in places)
 
 
 def _fetch(source: str, scale: int | None) -> Path:

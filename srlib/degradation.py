@@ -1,6 +1,7 @@
 """What a photograph goes through before it is enlarged: blur, shrinking, noise and JPEG."""
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
-from srlib._arguments import check_scale
+from srlib._arguments import check_count, check_scale
 from srlib.data import Pair, PatchSampler
 from srlib.image import check_image, to_float, to_uint8
 from srlib.resample import KERNELS, imresize
@@ -18,7 +19,6 @@ __all__ = ["TERMS", "DegradedSampler", "RandomDegradation", "degrade", "degrade_
 
 TERMS = ("blur", "shrink", "noise", "jpeg")  # a camera's order
 _BLOCK = 8  # pixels of a JPEG block
-_BORDER = 4  # LR pixels: beyond them a patch's edge is not felt
 
 
 def jpeg(image: np.ndarray, quality: int) -> np.ndarray:
@@ -178,7 +178,9 @@ class DegradedSampler:
         seed: int = 0,
         **options,
     ):
-        side = self.window(lr_patch_size)
+        check_count("scale", scale)
+        self._border = _border(degradation.blur[1], scale)
+        side = self.window(lr_patch_size, degradation.blur[1], scale)
         for name, lr, _ in pairs:
             if (room := min(lr.shape[:2]) - side) < 0:
                 raise ValueError(
@@ -193,9 +195,12 @@ class DegradedSampler:
             setattr(self, name, getattr(self._patches, name))
 
     @staticmethod
-    def window(lr_patch_size: int) -> int:
-        """Return the side of what is degraded, in LR pixels: no image may be smaller."""
-        return lr_patch_size + 2 * _BORDER + _BLOCK
+    def window(lr_patch_size: int, blur: float, scale: int) -> int:
+        """Return the side of what is degraded, in LR pixels: no image may be smaller.
+
+        A `blur` above `scale` HR pixels, the strongest that is drawn, makes it larger.
+        """
+        return lr_patch_size + 2 * _border(blur, scale) + _BLOCK
 
     def sample(self, process: int = 0, processes: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw a batch, see `PatchSampler.sample`; the LR images are rounded to 8 bits."""
@@ -203,7 +208,7 @@ class DegradedSampler:
         # draw for all processes, and take this one's part
         random, own = self._generator, slice(process * len(hr), (process + 1) * len(hr))
         (blur, noise, quality), kernel = self.degradation.draw(processes * len(hr), random)
-        top, left = (_BORDER + torch.randint(_BLOCK, (2,), generator=random)).tolist()
+        top, left = (self._border + torch.randint(_BLOCK, (2,), generator=random)).tolist()
         seed = int(torch.randint(2**62, (), generator=random)) + process
 
         # blur, shrink, add noise, round and compress
@@ -226,6 +231,11 @@ class DegradedSampler:
         """Continue where the sampler that `state` comes from stopped."""
         self._patches.load_state_dict(state["patches"])
         self._generator.set_state(state["generator"])
+
+
+def _border(blur, scale):
+    """LR pixels beyond which a patch's edge is hardly felt, for the strongest blur."""
+    return max(4, math.ceil(3 * blur / scale) + 1)
 
 
 def _as_float(image):

@@ -12,6 +12,7 @@ __all__ = [
     "active_profile",
     "by_profile",
     "cpu_has_bfloat16",
+    "gpu_has_failed",
     "gpu_failure_is_said",
     "hardware",
     "memory",
@@ -104,15 +105,20 @@ def memory_is_said(sentence: str) -> Iterator[None]:
         raise MemoryError(sentence) from error
 
 
+def gpu_has_failed(error: Exception) -> bool:
+    """Tell whether an error means that the GPU is lost: nothing works on it in this process."""
+    return isinstance(error, RuntimeError) and str(error).startswith(_GPU_FAILED)
+
+
 @contextlib.contextmanager
 def gpu_failure_is_said(sentence: str) -> Iterator[None]:
     """For a ``with`` block: if the GPU fails in it, raise RuntimeError with a sentence."""
     try:
         yield
     except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
-        if not reason.startswith(_GPU_FAILED):
+        if not gpu_has_failed(error):
             raise
+        reason = str(error).partition("\n")[0]
         raise RuntimeError(f"the GPU has failed ({reason}). {sentence}") from error
 
 

@@ -105,13 +105,13 @@ def write_image(path: str | os.PathLike, image: np.ndarray) -> None:
     """Write an image, uint8 (H, W, 3) or (H, W); the file appears whole or not at all.
 
     The ending of `path` chooses the format: .png, .tif, .tiff, .bmp and .webp are lossless, .jpg
-    and .jpeg have quality 95 and full colour resolution.
+    and .jpeg have quality 95 and full colour resolution. ValueError for other endings and images.
     """
     path = Path(path)
     options = SAVE_OPTIONS.get(path.suffix.lower())
     if options is None:
         raise ValueError(f"path must end in one of {', '.join(SAVE_OPTIONS)}, got {path.name!r}")
-    is_grey = np.ndim(image) == 2 and image.dtype == np.uint8
+    is_grey = np.ndim(image) == 2 and getattr(image, "dtype", None) == np.uint8
     if not is_grey:
         check_image(image)
     with atomic_write(path) as partial, open(partial, "wb") as file:

@@ -131,7 +131,7 @@ def score(sr, hr, scale: float, protocol: EvalProtocol = EvalProtocol()):  # noq
         floating-point tensors in 0..1 on one device. Colour is (H, W, 3) or (N, 3, H, W).
         A grey original, (H, W) or (N, 1, H, W), is its own luma, whatever `protocol.channel`
         is; a coloured `sr` is then compared by its full-range luma. ValueError for an image that
-        is in the other range.
+        is in the other range or holds NaN, and for a grey `sr` beside a coloured `hr`.
     scale : float
         The factor of the enlargement, >= 1. Rounded up it is the default border.
 
@@ -160,8 +160,12 @@ def score(sr, hr, scale: float, protocol: EvalProtocol = EvalProtocol()):  # noq
     given = {"sr": sr, "hr": hr} if batched else {"sr": np.asarray(sr), "hr": np.asarray(hr)}
     sr, hr = (_in_levels(image, name) for name, image in given.items())
     check_range(1 if batched else 255, **given)
-    if torch.isnan(sr).any():
-        raise ValueError("sr must be free of NaN, got at least one")
+    for name, image in (("sr", sr), ("hr", hr)):
+        if torch.isnan(image).any():
+            raise ValueError(f"{name} must be free of NaN, got at least one")
+    if sr.shape[1] < hr.shape[1]:
+        shapes = " and ".join(str(tuple(image.shape)) for image in given.values())
+        raise ValueError(f"sr must have colour as hr has, got {shapes}")
     if protocol.round_output:
         sr = _round(sr)
     if batched:
@@ -208,7 +212,8 @@ def _round(levels):
 def _select(image, channel):
     if channel == "rgb" or image.shape[1] == 1:
         return image
-    return rgb_to_y(image / 255, full_range=channel == "y_full") * 255
+    luma = rgb_to_y(image / 255, full_range=channel == "y_full") * 255
+    return luma.round(decimals=9)  # three equal channels give their level, without a rest
 
 
 def _as_batches(prediction, target, data_range):

@@ -410,14 +410,15 @@ def blend(first: nn.Module, second: nn.Module, share: float) -> nn.Module:
 
 
 def _options(network):
-    """Return each layer's kind, plain attributes and shapes of weights."""
+    """Return each layer's kind, plain attributes, functions by name, and shapes of weights."""
     return {
         name: {
             "": type(layer).__name__,
             **{
-                k: v
+                k: getattr(v, "__qualname__", v)
                 for k, v in vars(layer).items()  # a training leaves private ones
-                if isinstance(v, str | int | float) and not k.startswith("_")
+                if (isinstance(v, str | int | float) or hasattr(v, "__qualname__"))
+                and not k.startswith("_")
             },
             **{k: tuple(v.shape) for k, v in layer.named_parameters(recurse=False)},
             "training": None,  # it may differ

@@ -293,8 +293,8 @@ def power_spectrum(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     image : ndarray
-        uint8 (H, W, 3). Faded out towards its border (Hann window), because to a Fourier
-        transform the border is a jump.
+        uint8 (H, W, 3), both sides at least 3 pixels. Faded out towards its border (Hann window),
+        because to a Fourier transform the border is a jump.
 
     Returns
     -------
@@ -302,8 +302,16 @@ def power_spectrum(image: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         In cycles per pixel, up to 0.5, the finest pattern that pixels can hold.
     power : ndarray
         The mean over the ring around that frequency, in grey levels squared.
+
+    Raises
+    ------
+    ValueError
+        If the image is none or too small.
     """
     check_image(image)
+    if min(image.shape[:2]) < 3:  # the window leaves nothing of it
+        height, width = image.shape[:2]
+        raise ValueError(f"image must be at least 3x3 pixels, got {height}x{width}")
     luma = rgb_to_y(image, full_range=True)
     height, width = luma.shape
     window = np.hanning(height)[:, None] * np.hanning(width)

@@ -1,4 +1,6 @@
+import contextlib
 import copy
+import signal
 from types import SimpleNamespace
 
 import pytest
@@ -20,6 +22,7 @@ from srlib.training.adversarial import (
     vgg_features,
 )
 from srlib.training.forecast import forecast
+from srlib.training.identity import describe, options_of
 
 PAIRS = make_pairs({"astronaut": sample_image("astronaut")[100:196, 160:256]}, 2)
 SMALL = {"channels": 4, "learning_rate": 1e-3}
@@ -167,10 +170,51 @@ def test_a_training_goes_on_bit_for_bit(tmp_path):
         train(make()[0], sampler, options, loss=other, folder=tmp_path)
 
 
-def test_the_seed_decides_the_discriminator_and_nothing_else():
+def test_a_training_goes_on_with_the_same_loss_object(tmp_path):
+    """As in a notebook, whose cell is run again after the stop button."""
+
+    def stop(step, _):
+        if step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    loss, options = AdversarialLoss(**SMALL), quiet(steps=4)
+    model, sampler = make()
+    history = train(model, sampler, options, loss=loss, folder=tmp_path, on_step=stop)
+    assert not history.attrs["complete"]
+    assert train(model, sampler, options, loss=loss, folder=tmp_path).attrs["complete"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_call_leaves_nothing_that_a_training_is_known_by(monkeypatch, fails):
+    loss = AdversarialLoss(**SMALL)
+    before = options_of(loss)
+    if fails:
+        monkeypatch.setattr("srlib.training.adversarial.generator_loss", None)
+    with contextlib.suppress(TypeError):
+        loss(*torch.rand(2, 1, 3, 16, 16))
+    monkeypatch.undo()
+    assert options_of(loss) == before
+
+
+def test_a_training_that_recorded_its_logits_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        "srlib.training.describe",
+        lambda *given: (
+            (d := describe(*given)) | {"loss_options": d["loss_options"] | {"logits": []}}
+        ),
+    )
+    model, sampler = make()
+    train(model, sampler, quiet(steps=2), loss=AdversarialLoss(**SMALL), folder=tmp_path)
+    monkeypatch.undo()
+    train(model, sampler, quiet(steps=2), loss=AdversarialLoss(**SMALL), folder=tmp_path)
+
+
+def test_the_seed_decides_the_discriminator_and_nothing_else(monkeypatch):
     torch.manual_seed(5)
     first = torch.rand(1)
     torch.manual_seed(5)
+    gpus = "torch.cuda.manual_seed_all"
+    monkeypatch.setattr(gpus, lambda seed: pytest.fail("the GPUs were seeded"))
     one, again, other = (AdversarialLoss(seed=seed, **SMALL) for seed in (1, 1, 2))
     assert torch.rand(1) == first
     assert same(one, again) and not same(one, other)

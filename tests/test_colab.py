@@ -177,6 +177,26 @@ def test_a_readme_without_the_line_is_left_alone(tmp_path, capsys):
     assert (tmp_path / "README.md").read_text() == "# Mine\n"
 
 
+def test_what_publish_cannot_write_whole_stays_as_it_was(tmp_path, monkeypatch):
+    texts = {
+        "README.md": "**Try it in the browser**\n",
+        "pyproject.toml": '\n[tool.srlib.course]\nrepository = ""\nref = "main"\n',
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+
+    def half(path, text, **_):
+        path.write_bytes(text[:1].encode())
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(OSError, match="full"):
+        publish.link_readme(tmp_path, "owner/name")
+    with pytest.raises(OSError, match="full"):
+        publish.main(["owner/name", "--root", str(tmp_path)])
+    assert {name: (tmp_path / name).read_text() for name in texts} == texts
+
+
 @pytest.mark.parametrize("ref", ["main", "v1.0", "term/2026-autumn", "a+b_c"])
 def test_course_address_reads_what_publish_wrote(tmp_path, ref):
     text = "[x]\nref = \"mine\"\n\n[tool.srlib.course]\n# a note\nrepository = 'o/n'  # whose\n"

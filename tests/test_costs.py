@@ -37,6 +37,29 @@ def test_times_follow_from_the_table_by_the_stated_formula(monkeypatch):
     assert costs.minutes(gpu)["13"] == pytest.approx(rest + 30 * 0.008)
 
 
+def test_what_cannot_be_written_whole_stays_as_it_was(tmp_path, monkeypatch):
+    def half(*_, **__):
+        raise OSError("the disk is full")
+
+    old, table = "# Time: long\n", costs.COSTS.read_text()
+    (tmp_path / "solutions").mkdir()
+    (tmp_path / "solutions" / "90_x.py").write_text(old)
+    (tmp_path / "costs.csv").write_text(table)
+    monkeypatch.setattr(costs, "ROOT", tmp_path)
+    monkeypatch.setattr(costs, "COSTS", tmp_path / "costs.csv")
+    monkeypatch.setattr(costs, "sentence", lambda number: "Time: short")
+    monkeypatch.setattr(costs, "count", lambda *_: (1.0, 1))
+    monkeypatch.setattr(costs.csv.DictWriter, "writerows", half)
+    monkeypatch.setattr("sys.argv", ["costs.py", "--count"])
+    with pytest.raises(OSError, match="full"):
+        costs.main()
+    monkeypatch.setattr(Path, "write_text", lambda path, _, **__: half(path.write_bytes(b"#")))
+    with pytest.raises(OSError, match="full"):
+        costs.write("90")
+    assert (tmp_path / "costs.csv").read_text() == table
+    assert (tmp_path / "solutions" / "90_x.py").read_text() == old
+
+
 def test_every_notebook_ends_well_within_ten_minutes_on_a_t4():
     assert max(costs.minutes(costs.GPUS["T4"]).values()) <= 9
 

@@ -1,5 +1,6 @@
 import itertools
 import math
+import os
 
 import numpy as np
 import pytest
@@ -81,6 +82,11 @@ def test_folders_within_are_searched_on_request(tmp_path):
 def test_bundled_photographs_need_no_network():
     assert tuple(load_images("bundled/test")) == sample_names("test")
     assert set(load_images("bundled")) == set(sample_names())
+    as_grey = load_images("bundled/test", grey="as_grey")
+    grey = {name for name, image in as_grey.items() if image.ndim == 2}
+    assert grey == {"brick", "camera", "coins", "page"}
+    for name, image in load_images("bundled/test").items():
+        np.testing.assert_array_equal(as_grey[name], image[..., 0] if name in grey else image)
 
 
 def test_benchmarks_are_loaded_by_name_and_scale(shared_data, monkeypatch):
@@ -102,6 +108,21 @@ def test_the_photograph_that_is_also_in_set5_is_left_out(shared_data, monkeypatc
     benchmark = load_images("Set5", 2)["img_005"]
     small = [resize(image / 255, (24, 24), anti_aliasing=True) for image in (twin, benchmark)]
     assert np.corrcoef(small[0].ravel(), small[1].ravel())[0, 1] > 0.97
+
+
+@pytest.mark.parametrize("cwd", [".", "BSDS500", "BSDS500/train"])
+def test_it_is_left_out_wherever_the_folder_is_named_from(tmp_path, monkeypatch, cwd):
+    folder = tmp_path / "BSDS500" / "train"
+    folder.mkdir(parents=True)
+    for name in ("302003.jpg", "other.jpg"):
+        write_image(folder / name, np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.chdir(tmp_path / cwd)
+    assert list(load_images(os.path.relpath(folder))) == ["other"]
+    (tmp_path / "link").symlink_to(folder)
+    assert list(load_images(tmp_path / "link")) == ["other"]
+    (folder / "302003.jpg").rename(tmp_path / "digest")  # as a cache keeps it
+    (folder / "302003.jpg").symlink_to(tmp_path / "digest")
+    assert list(load_images(os.path.relpath(folder))) == ["other"]
 
 
 def test_pairs_equal_the_published_low_resolution_images(shared_data, monkeypatch):
@@ -138,6 +159,12 @@ def test_the_lr_image_of_a_grey_original_is_rgb():
 def test_unknown_sources_are_named(arguments, message):
     with pytest.raises(ValueError, match=message):
         load_images(*arguments)
+
+
+@pytest.mark.parametrize("source", ["bundled/test", "Set5"])
+def test_an_unknown_treatment_of_grey_is_named(source):
+    with pytest.raises(ValueError, match="grey must be 'as_rgb' or 'as_grey', got 'grey'"):
+        image_readers(source, 4, grey="grey")
 
 
 def test_an_empty_folder_is_named(tmp_path):

@@ -116,6 +116,11 @@ def test_what_is_drawn_fills_the_ranges():
     assert (without[2] == 0).all() and (without[:2] > 0).all()
 
 
+def test_each_term_is_left_out_for_itself():
+    drawn, _ = RandomDegradation(left_out=0.5).draw(500, torch.Generator().manual_seed(0))
+    assert len(torch.unique(drawn == 0, dim=1).T) == 8  # of three terms any may be there
+
+
 def test_what_is_left_out_leaves_the_patches_of_clean_pictures():
     lr, hr = sampler(NOTHING).sample()
     assert lr.shape == (4, 3, 8, 8) and hr.shape == (4, 3, 32, 32)
@@ -149,6 +154,30 @@ def test_each_patch_gets_its_own_noise_blur_and_jpeg():
         assert torch.equal(_compress(hr, quality)[n : n + 1], expected)
 
 
+@pytest.mark.parametrize("blur", [2, 10])
+def test_the_edge_of_a_patch_is_not_felt(blur):
+    only_blur = RandomDegradation((blur, blur), (0, 0), None, ("bicubic",), left_out=0.0)
+    pairs = make_pairs({"cat": CAT}, 2)
+    lr, hr = DegradedSampler(pairs, 2, only_blur, lr_patch_size=8, augment=False).sample()
+    whole = degrade(CAT, 2, blur=blur) / 255
+    originals, blurred = (
+        np.lib.stride_tricks.sliding_window_view(image, (side, side), axis=(0, 1))
+        for image, side in ((CAT[..., 0], 16), (whole, 8))
+    )  # (145, 145, 16, 16), (73, 73, 3, 8, 8)
+    for patch, original in zip(lr.numpy(), (hr * 255).round().numpy(), strict=True):
+        ((top, left),) = np.argwhere((originals == original[0]).all(axis=(2, 3)))
+        assert np.abs(blurred[top // 2, left // 2] - patch).max() < 1.01 / 255  # by rounding
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_the_blurs_of_the_default_keep_their_window(scale):
+    """The patches of all trainings so far depend on it."""
+    assert DegradedSampler.window(24, RandomDegradation().blur[1], scale) == 40
+    assert DegradedSampler.window(24, 20, scale) > 40
+    with pytest.raises(ValueError, match="cat: lr_patch_size must be at most"):
+        sampler(RandomDegradation(blur=(0, 20)), lr_patch_size=24)
+
+
 def test_it_goes_on_where_it_stopped():
     first, second = sampler(RandomDegradation()), sampler(RandomDegradation())
     first.sample()
@@ -164,6 +193,15 @@ def test_two_processes_share_a_batch():
     whole = sampler(RandomDegradation(noise=(0, 0)), batch_size=4).sample()
     for k in range(2):
         torch.testing.assert_close(torch.cat([part[k] for part in parts]), whole[k])
+
+
+def test_each_process_has_noise_of_its_own():
+    noise = RandomDegradation((0, 0), (10, 10), None, ("bicubic",), left_out=0.0)
+    flat = make_pairs({"flat": np.full((120, 120, 3), 120, np.uint8)}, 4)
+    first, second = (
+        DegradedSampler(flat, 4, noise, lr_patch_size=8).sample(k, 2)[0] for k in range(2)
+    )
+    assert first.std() > 0 and not torch.equal(first, second)
 
 
 def test_pairs_are_degraded_each_in_its_own_way():

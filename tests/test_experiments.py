@@ -87,9 +87,14 @@ def test_the_small_task_trains_on_some_photographs_and_scores_others():
     assert lr.shape == (2, 3, 5, 5) and hr.shape == (2, 3, 15, 15)
     again, other = (task.sampler(seed, 5, 2).sample()[0] for seed in (1, 2))
     assert lr.equal(again) and not lr.equal(other)
-    for wrong in (2, 97):
-        with pytest.raises(ValueError, match=rf"crop_side must be in 3..96, got {wrong}"):
-            SmallTask(3, crop_side=wrong)
+
+
+@pytest.mark.parametrize(("scale", "least"), [(2, 16), (3, 18), (4, 20)])
+def test_the_small_task_has_crops_that_can_be_scored(scale, least):
+    assert SmallTask(scale, crop_side=least).bicubic_db > 10
+    for wrong in (least - 1, 97):
+        with pytest.raises(ValueError, match=rf"crop_side must be in {least}..96, got {wrong}"):
+            SmallTask(scale, crop_side=wrong)
 
 
 # Trainings beside each other

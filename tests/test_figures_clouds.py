@@ -57,3 +57,10 @@ def test_what_is_behind_the_camera_is_not_drawn():
     picture = draw_cloud(points, np.array([[200, 0, 0], [0, 0, 200]]), frame=CUBE, fade=0)
     assert not (picture == (200, 0, 0)).all(2).any()
     assert (picture == (0, 0, 200)).all(2).sum() == 4
+
+
+def test_one_point_is_in_the_middle_and_none_is_nothing():
+    one = draw_cloud(np.array([[3.0, 4, 5]]), np.array([[200, 0, 0]]), fade=0, point_size=1)
+    assert seen(one, (200, 0, 0)).tolist() == [210, 280]
+    none = draw_cloud(np.zeros((0, 3)), np.zeros((0, 3)), height=100, width=150)
+    assert none.shape == (100, 150, 3) and len(np.unique(none)) == 1

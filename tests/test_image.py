@@ -70,6 +70,7 @@ def test_unknown_endings_are_refused(tmp_path, name):
         np.zeros((2, 2, 4), np.uint8),
         np.zeros((2, 2)),
         np.zeros((0, 2, 3), np.uint8),
+        [[0, 255]],
     ],
 )
 def test_only_uint8_pictures_are_written(tmp_path, image):

@@ -16,6 +16,8 @@ from torch import nn
 from tqdm.auto import tqdm
 
 from srlib.__main__ import main
+from srlib._files import in_words
+from srlib._upscale_command import upscale_photo
 from srlib.evaluation import published_results, upscale
 from srlib.image import read_image, write_image
 from srlib.models import blend, create_model, load_pretrained, pretrained, save_network
@@ -213,6 +215,19 @@ def test_what_came_in_goes_out(networks, tmp_path, kind, tile):
         assert np.abs(result.alpha - alpha).max() <= 0.84
 
 
+def test_pixels_and_alpha_may_come_in_other_bands(tmp_path):
+    """A GPU has less free memory when the second of the two is cut."""
+    levels = np.dstack([PHOTO, PHOTO[..., 0] | 1])
+    Image.fromarray(levels).save(tmp_path / "photo.png")
+
+    def enlarge(pixels, _):
+        step = {3: 10, 1: 7}[pixels.shape[2]]
+        return (pixels[top : top + step] for top in range(0, len(pixels), step))
+
+    upscale_photo(tmp_path / "photo.png", tmp_path / "out.png", enlarge, 1)
+    np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "out.png")), levels)
+
+
 @pytest.fixture
 def album(tmp_path):
     """Five photographs, two of them under one stem and one damaged, and other things."""
@@ -297,6 +312,18 @@ def test_a_full_disk_stops_a_folder(album, networks, monkeypatch, capsys):
     assert "No space left" in (error := capsys.readouterr().err) and "failed" not in error
 
 
+def test_a_gpu_that_has_failed_stops_a_folder(album, networks, monkeypatch, capsys):
+    def fail(*_):
+        tried.append(0)
+        raise RuntimeError("CUDA error: an illegal memory access was encountered\nMore")
+
+    tried = []
+    monkeypatch.setattr("srlib.__main__.upscale_bands", lambda *_, **__: fail())
+    assert main(["upscale", str(album), str(album.with_name("out")), "--scale", "2"]) == 1
+    error = capsys.readouterr().err
+    assert "error: the GPU has failed (CUDA error: an illegal" in error and len(tried) == 1
+
+
 @pytest.mark.parametrize("command", ["upscale", "evaluate"])
 @pytest.mark.parametrize(
     "arguments, message",
@@ -351,6 +378,14 @@ def test_upscale_replaces_nothing_unasked(photo, networks, capsys):
         ),
         (["upscale", "{photo}", "{folder}/out.png", "--scale", "nan"], "got nan"),
         (["upscale", "{photo}", "{folder}/out.png", "--scale", "1e9"], "got 1e+09"),
+        (
+            ["upscale", "{photo}", "{folder}/o.png", "--method", "bicubic", "--half"],
+            "--half is for networks, got --method bicubic",
+        ),
+        (
+            ["upscale", "{photo}", "{folder}/o.png", "--method", "bicubic", "--tile", "16"],
+            "--tile is for networks",
+        ),
         (["upscale", "{photo}", "{folder}/out.xyz"], "must end in one of .png"),
         (["upscale", "{photo}", "{folder}/no/out.png"], "does not exist"),
         (["upscale", "{photo}", "{folder}/out.png", "--tile", "0"], "--tile must .* got 0"),
@@ -362,6 +397,9 @@ def test_upscale_replaces_nothing_unasked(photo, networks, capsys):
         (["upscale", "{photo}", "{folder}/out.png", "--recursive"], "are for folders"),
         (["fetch", "Set6"], "Set5"),
         (["evaluate", "--data", "nowhere"], "must be a folder"),
+        (["evaluate", "--method", "bicubic", "--scale", "0"], "--scale must be .* got 0"),
+        (["evaluate", "--method", "bicubic", "--scale", "-2"], "--scale must be .* got -2"),
+        (["evaluate", "--csv", "{folder}"], "--csv: .* is a folder"),
     ],
 )
 def test_what_cannot_be_done_is_said_and_returns_1(photo, networks, arguments, message, capsys):
@@ -513,6 +551,25 @@ def test_evaluate_scores_what_it_can_of_a_folder(album, networks, tmp_path, caps
     nowhere = ["--csv", str(tmp_path / "no" / "table.csv")]
     assert main(["evaluate", "--data", str(album), "--method", "bicubic", *nowhere]) == 1
     assert "no does not exist" in capsys.readouterr().err
+
+
+def test_evaluate_says_why_it_could_read_nothing(album, networks, capsys):
+    for name in ("a.png", "a.gif", "b.JPG"):
+        (album / name).unlink()
+    assert main(["evaluate", "--data", str(album), "--method", "bicubic"]) == 1
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1 and "damaged.png: damaged" in errors[0]
+
+
+def test_fetch_looks_at_all_names_before_it_downloads_any(monkeypatch, capsys):
+    monkeypatch.setattr("srlib.assets.fetch", lambda name: pytest.fail("something was fetched"))
+    assert main(["fetch", "Set5", "nosuch"]) == 1
+    assert "got 'nosuch'" in capsys.readouterr().err
+
+
+def test_where_a_file_was_to_be_renamed_its_new_name_is_said():
+    error = OSError(errno.EISDIR, "Is a directory", ".table-x/table.csv", None, "table.csv")
+    assert in_words(error) == "table.csv: Is a directory"
 
 
 def test_a_folder_called_as_a_benchmark_is_not_among_published_results(

@@ -123,6 +123,7 @@ def test_grey_originals_are_their_own_luma():
     )
     as_rgb_sr, as_rgb_hr = (np.repeat(g[..., None], 3, axis=2) for g in (grey_sr, grey_hr))
     assert score(as_rgb_sr, grey_hr, 3) == pytest.approx(as_grey)
+    assert score(as_rgb_hr, grey_hr, 3) == (np.inf, pytest.approx(1))
     as_rgb = score(as_rgb_sr, as_rgb_hr, 3)
     assert as_rgb[0] - as_grey[0] == pytest.approx(20 * np.log10(255 / 219))
 
@@ -177,7 +178,10 @@ def test_the_last_hundredth_of_the_published_bicubic_scores(shared_data):
         (lambda: score(HR, HR, 30), ValueError, "nothing is left of 60x69"),
         (lambda: score(HR[:-4], HR, 4), ValueError, "one size"),
         (lambda: score(HR[..., :2], HR, 4), ValueError, "sr must be .H, W, 3"),
-        (lambda: score(HR * np.nan, HR, 4), ValueError, "NaN"),
+        (lambda: score(HR * np.nan, HR, 4), ValueError, "sr must be free of NaN"),
+        (lambda: score(UNIT_SR, UNIT_HR * np.nan, 4), ValueError, "hr must be free of NaN"),
+        (lambda: score(SR[..., 0], HR, 4), ValueError, r"got \(60, 69\) and \(60, 69, 3\)"),
+        (lambda: score(UNIT_SR[:, :1], UNIT_HR, 4), ValueError, "sr must have colour as hr has"),
         (lambda: score(SR / 255, HR / 255, 4), ValueError, "hr must be uint8.*got float64"),
         (lambda: score(*[torch.zeros(1, 3, 32, 32).byte()] * 2, 4), ValueError, "torch.uint8"),
         (lambda: EvalProtocol(channel="Y"), ValueError, "got 'Y'"),

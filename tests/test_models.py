@@ -765,6 +765,7 @@ def test_a_blend_lies_between_two_networks():
         ({"channels": 6}, 0.5, "made alike, got blocks.0.first"),
         ({"num_blocks": 2}, 0.5, "made alike, got blocks.1: none and"),
         ({"output": "linear"}, 0.5, "made alike, got tail.*sigmoid.*linear"),
+        ({"activation": "silu"}, 0.5, "made alike, got blocks.0: .*relu.*silu"),
     ],
 )
 def test_what_cannot_be_blended_is_refused(other, share, message):

@@ -403,6 +403,22 @@ def test_check_finds_what_is_changed_missing_or_surplus(course, capsys):
     assert faults() == "notebooks/91_gone.ipynb: no script makes this notebook\n"
 
 
+def test_a_notebook_that_cannot_be_written_whole_stays_as_it_was(course, monkeypatch):
+    run_tool(course)
+    paths = [course / folder / "90_doubling.ipynb" for folder in ("solutions", "notebooks")]
+    before = [path.read_text() for path in paths]
+    edit(course, "count = 3", "count = 4")
+
+    def half(path, text, **_):
+        path.write_bytes(text[:1].encode())
+        raise OSError("the disk is full")
+
+    monkeypatch.setattr(Path, "write_text", half)
+    with pytest.raises(OSError, match="full"):
+        run_tool(course)
+    assert [path.read_text() for path in paths] == before
+
+
 def test_an_unknown_number_is_refused(course, capsys):
     with pytest.raises(SystemExit):
         run_tool(course, "90", "17")

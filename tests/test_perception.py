@@ -222,6 +222,13 @@ def test_white_noise_has_equal_power_everywhere():
     assert power[8:64].mean() == pytest.approx(power[64:].mean(), rel=0.1)
 
 
+def test_a_picture_without_a_spectrum_is_refused():
+    frequency, power = power_spectrum(CAMERA[:3, :9])
+    assert frequency.tolist() == [0.5] and np.isfinite(power).all()
+    with pytest.raises(ValueError, match="image must be at least 3x3 pixels, got 2x9"):
+        power_spectrum(CAMERA[:2, :9])
+
+
 def test_an_enlargement_lacks_what_is_fine():
     _, sharp = power_spectrum(CAMERA)
     _, blurred = power_spectrum(soft(CAMERA, 4))

@@ -1,6 +1,8 @@
 """The pilots that chose the design of the shipped networks: tools/pilots.py and its record."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
@@ -81,6 +83,25 @@ def test_times_measured_again_are_written_into_the_rows_of_this_machine(tmp_path
     pilots.record([row, elsewhere, other])
     pilots.measure_times_again(["relu"])
     assert pilots.recorded() == [row | {"ms": "20.0", "ratio": "0.4"}, elsewhere, other]
+
+
+def test_two_at_a_time_lose_no_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(pilots, "RECORD", tmp_path / "pilots.csv")
+
+    def slowly():
+        rows = recorded()
+        time.sleep(0.05)  # enough for the other one, if nothing kept it out
+        return rows
+
+    def add(number):
+        with pilots.rows_to_change() as rows:
+            rows.append({"row": str(number)})
+
+    recorded = pilots.recorded
+    monkeypatch.setattr(pilots, "recorded", slowly)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(4)))
+    assert sorted(row["row"] for row in recorded()) == list("0123")
 
 
 def test_each_gets_as_long_as_so_many_steps_of_relu_take(tmp_path, monkeypatch):

@@ -736,6 +736,11 @@ def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_tensorboard_without_a_folder_is_refused():
+    with pytest.raises(ValueError, match="tensorboard=True needs a folder"):
+        run(None, {"tensorboard": True})
+
+
 # Its generated code asks protobuf for what will go one day.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_tensorboard_reads_the_history(tmp_path):

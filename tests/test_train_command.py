@@ -211,20 +211,25 @@ def test_a_finished_one_called_again_does_nothing(tiny, capsys):
     assert (out / "model.safetensors").read_bytes() == before[out / "model.safetensors"]
 
 
-@pytest.mark.parametrize("more", ["", "--degrade noise=0-20 --lr-patch-size 2"])
-def test_interrupted_and_called_again_it_ends_the_same(tiny, monkeypatch, more):
-    whole = tiny(f"--checkpoint-every 2 {more}", "whole")
+def interrupt_at(at, monkeypatch):
+    """Press Ctrl-C in a step of the trainings that follow; later ones do not reach it again."""
     train = train_command.train
 
     def interrupted(*arguments, on_step, **options):
         def press(step, model):
             on_step(step, model)
-            if step == 3:
+            if step == at:
                 signal.raise_signal(signal.SIGINT)
 
         return train(*arguments, on_step=press, **options)
 
     monkeypatch.setattr(train_command, "train", interrupted)
+
+
+@pytest.mark.parametrize("more", ["", "--degrade noise=0-20 --lr-patch-size 2"])
+def test_interrupted_and_called_again_it_ends_the_same(tiny, monkeypatch, more):
+    whole = tiny(f"--checkpoint-every 2 {more}", "whole")
+    interrupt_at(3, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         tiny(f"--checkpoint-every 2 {more}", "cut")
     out = whole.parent / "cut"
@@ -308,6 +313,30 @@ def test_another_network_in_a_file_of_the_same_name_is_refused(tiny, tmp_path, o
     with pytest.raises(ValueError, match=rf"holds another training \({name}_sha256: '[^;]*\);"):
         tiny("", "out", f"--{option}", source)
     assert same_files(out) == before
+
+
+@pytest.mark.parametrize("change", ["replaced", "gone"])
+def test_what_it_started_from_may_change_once_there_is_a_checkpoint(
+    tiny, tmp_path, monkeypatch, change
+):
+    source = tmp_path / "source.safetensors"
+    made_by = {"name": "SrResNet", "scale": 2, "channels": 8, "num_blocks": 1}
+    options = ("--checkpoint-every 2", "out", "--start-from", source)
+    save_network(source, create_model(**made_by), **made_by)
+    interrupt_at(3, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        tiny(*options)
+    monkeypatch.undo()
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    if change == "gone":
+        source.unlink()
+    else:
+        torch.manual_seed(2)
+        save_network(source, create_model(**made_by), **made_by)
+    with pytest.raises(ValueError, match=r"holds another training \(start_from: "):
+        tiny("--checkpoint-every 2")
+    finished = json.loads((tiny(*options) / "run.json").read_text())
+    assert finished["start_from_sha256"] == record["start_from_sha256"] and "finished" in finished
 
 
 def test_a_teacher_whose_pictures_differ_in_rounding_is_the_same(tiny, tmp_path, monkeypatch):
@@ -447,6 +476,8 @@ def test_start_from_names_what_does_not_fit(tiny, tmp_path):
         ("--shrink 0.9 1.5", "factors must be between 0 and 1, got 1.5"),
         ("--teacher srresnet_x4", "--teacher: srresnet_x4 enlarges by 4, not by 2"),
         ("--teacher srresnet_x2 --teacher-share 2", "--teacher-share must be in 0..1, got 2"),
+        ("--teacher-share 5", "--teacher-share must be in 0..1, got 5"),
+        ("--teacher-share 0.2", "--teacher-share needs --teacher"),
         ("--start-from nothing", "name must be one of .* or a file, got 'nothing'"),
         ("--feature-weight 2", "--feature-weight is for --loss adversarial, got --loss l1"),
         ("--loss adversarial --pixel-weight -1", "pixel_weight must be at least 0 .* got -1"),
@@ -597,6 +628,15 @@ def test_a_batch_that_was_made_to_fit_stays_on_another_gpu(tiny, monkeypatch):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_network_that_does_not_fit_into_the_memory_gets_a_sentence(tiny, monkeypatch):
+    def create(**_):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 3 TB")
+
+    monkeypatch.setattr(train_command, "create_model", create)
+    with pytest.raises(MemoryError, match="^the network needs more memory than there is"):
+        tiny()
+
+
 def test_a_gpu_that_is_not_there_is_named(tiny):
     with pytest.raises(ValueError, match="--device cuda: torch finds no GPU here"):
         tiny("--device cuda")

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from photo_files import P3
 from PIL import Image
 
-from srlib.assets import sample_image
+from srlib.assets import sample_image, sample_names
 from srlib.image import read_image
 from srlib.widgets import Explorer, PhotoPicker
 
@@ -258,8 +258,13 @@ def test_bundled_photographs():
 def test_refused_arguments():
     with pytest.raises(ValueError, match="default must be one of .*got 'nobody'"):
         PhotoPicker("nobody")
-    with pytest.raises(ValueError, match="max_side must be at least 16, got 4"):
-        PhotoPicker("chelsea", max_side=4)
+    with pytest.raises(ValueError, match="max_side must be at least 40, got 39"):
+        PhotoPicker("chelsea", max_side=39)
+
+
+@pytest.mark.parametrize("name", sample_names())
+def test_every_bundled_photograph_fits_the_least_side(name):
+    assert max(PhotoPicker(name, max_side=40).image.shape) == 40
 
 
 def test_several_explorers_share_a_picker(photo):

@@ -38,6 +38,8 @@ from nbformat.v4 import new_code_cell, new_notebook, new_output
 from nbgrader.preprocessors.clearsolutions import ClearSolutions
 from traitlets import Type
 
+from srlib._atomic import atomic_write
+
 ROOT = Path(__file__).resolve().parents[1]
 SIZE_LIMIT = 1_000_000  # bytes of an executed learner notebook
 STUB = "raise NotImplementedError"
@@ -410,7 +412,8 @@ def make(path: Path, root: Path, *, check: bool, run: bool) -> list[str]:
                 f"largest: {largest_outputs(notebook)}"
             )
         if not faults and (not target.is_file() or target.read_text(encoding="utf-8") != text):
-            target.write_text(text, encoding="utf-8", newline="\n")
+            with atomic_write(target) as partial:
+                partial.write_text(text, encoding="utf-8", newline="\n")
             print(f"{name}: written{note}")
     return faults
 

@@ -21,6 +21,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from srlib._atomic import atomic_write
+
 ROOT = Path(__file__).resolve().parents[1]
 COSTS, TIMES = (ROOT / "data" / "records" / f"{name}.csv" for name in ("costs", "notebook_times"))
 COLUMNS = "notebook what steps runs gflop launches host_ms".split()
@@ -146,7 +148,7 @@ STEPS = {
     ("12", "re-param"): ("StackNet(16, 4, RepBlock)", "8, 3, 8, 8"),
     ("13", "students"): ("SrResNet(4, **student)", "8, 3, 12, 12"),
     ("13", "cut"): (
-        SHIPPED := "SrResNet(4, channels=32, num_blocks=8, hr_channels=16)",
+        SHIPPED := "SrResNet(4, channels=32, num_blocks=8, hr_channels=0, mid_channels=12)",
         "8, 3, 12, 12",
     ),
     ("13", "bits"): (f"FewBits({SHIPPED}, 4)", "8, 3, 12, 12"),
@@ -254,7 +256,10 @@ def main():
             if (row["notebook"], what) in STEPS:  # else it is none of a GPU's
                 gflop, launches = count(row["notebook"], what)
                 row |= {"gflop": f"{gflop:.4g}", "launches": launches}
-        with open(COSTS, "w", newline="", encoding="utf-8") as file:
+        with (
+            atomic_write(COSTS) as partial,
+            open(partial, "w", newline="", encoding="utf-8") as file,
+        ):
             writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
             writer.writeheader()
             writer.writerows(rows)
@@ -279,7 +284,8 @@ def write(number):
     new, places = re.subn(r"^# Time: .*\n(?:# \S.*\n)*", lambda _: text, code, count=1, flags=re.M)
     if not places:
         raise ValueError(f"{path.name}: no line begins with '# Time: '")
-    path.write_text(new, encoding="utf-8")
+    with atomic_write(path) as partial:
+        partial.write_text(new, encoding="utf-8", newline="\n")
 
 
 if __name__ == "__main__":

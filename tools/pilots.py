@@ -12,6 +12,7 @@ rows are measured again, in turns.
 """
 
 import argparse
+import contextlib
 import csv
 import datetime
 import json
@@ -22,6 +23,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from filelock import FileLock
 from torch import nn
 from torch.nn.utils import parametrize
 
@@ -263,16 +265,25 @@ def record(rows):
         writer.writerows(rows)
 
 
+@contextlib.contextmanager
+def rows_to_change():
+    """Give a ``with`` block the rows; write them as it leaves them. Another process waits."""
+    with FileLock(RECORD.with_name(f".{RECORD.name}.lock")):
+        rows = recorded()
+        yield rows
+        record(rows)
+
+
 def measure_times_again(names):
     """Write new times into the rows that this machine made of these candidates."""
     names = list(dict.fromkeys(["old", *names]))
     times = milliseconds(*(fold(make(**CANDIDATES[name])).eval() for name in names))
-    ms_of, machine, rows = dict(zip(names, times, strict=True)), processor(), recorded()
-    for row in rows:
-        if row["candidate"] in ms_of and row["machine"] == machine:
-            ms = ms_of[row["candidate"]]
-            row |= {"ms": round(ms, 1), "ratio": round(ms / times[0], 3)}
-    record(rows)
+    ms_of, machine = dict(zip(names, times, strict=True)), processor()
+    with rows_to_change() as rows:
+        for row in rows:
+            if row["candidate"] in ms_of and row["machine"] == machine:
+                ms = ms_of[row["candidate"]]
+                row |= {"ms": round(ms, 1), "ratio": round(ms / times[0], 3)}
 
 
 def main():
@@ -299,7 +310,8 @@ def main():
         for name in options.candidates:
             row = pilot(name, seed, options.seconds, costs[name], sampler, held_out)
             print(row, flush=True)
-            record([*recorded(), row])
+            with rows_to_change() as rows:
+                rows.append(row)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from pathlib import Path
 import build_notebooks
 from build_notebooks import COLAB, ROOT, ScriptError, check_address
 
+from srlib._atomic import atomic_write
+
 TABLE = "[tool.srlib.course]"
 TRY_LINE = r"^\*\*\[?Try it in the browser.*$"  # of README.md
 
@@ -57,7 +59,8 @@ def link_readme(root: Path, repository: str) -> None:
     if not count:
         print("README.md has no line 'Try it in the browser', so no link to your site")
     elif new != text:
-        readme.write_text(new, encoding="utf-8", newline="\n")
+        with atomic_write(readme) as partial:
+            partial.write_text(new, encoding="utf-8", newline="\n")
         print("README.md: written")
 
 
@@ -83,7 +86,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     if new != text:
-        project.write_text(new, encoding="utf-8", newline="\n")
+        with atomic_write(project) as partial:
+            partial.write_text(new, encoding="utf-8", newline="\n")
         print("pyproject.toml: written")
     link_readme(options.root, repository)
     if faults := build_notebooks.main(["--root", str(options.root)]):

@@ -26,7 +26,7 @@ def draw_cloud(
     Parameters
     ----------
     points : ndarray
-        (n, 3): x to the right, y down, z away from the camera.
+        (n, 3): x to the right, y down, z away from the camera. With none the picture is empty.
     colours : ndarray
         (n, 3), in 0..255.
     azimuth, elevation : float
@@ -38,12 +38,15 @@ def draw_cloud(
     fade : float
         How much darker far points are; 0: not at all.
     """
+    picture = np.full((height, width, 3), _BACKGROUND, dtype=np.uint8)
+    if not len(points):
+        return picture
     frame = points if frame is None else frame
     a, e = np.radians(azimuth), np.radians(elevation)
     around = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
     above = np.array([[1, 0, 0], [0, np.cos(e), -np.sin(e)], [0, np.sin(e), np.cos(e)]])
     centre = (frame.min(0) + frame.max(0)) / 2
-    radius = np.quantile(np.linalg.norm(frame - centre, axis=1), 0.85)
+    radius = np.quantile(np.linalg.norm(frame - centre, axis=1), 0.85) or 1  # of one point
     turned = (points - centre) @ (above @ around).T / radius  # most lie within a ball of radius 1
     depth = turned[:, 2] + 3  # the camera stands 3 radii from the middle
     zoom = 1.3 * height / np.maximum(depth, 0.1)
@@ -56,7 +59,6 @@ def draw_cloud(
     down, across = np.divmod(np.arange(point_size**2), point_size)
     rows, columns = v[order, None] + down, u[order, None] + across  # (n, point_size ** 2)
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
-    picture = np.full((height, width, 3), _BACKGROUND, dtype=np.uint8)
     colour = np.repeat(shaded[order], point_size**2, axis=0)[inside.ravel()]
     picture[rows[inside], columns[inside]] = colour  # where two meet, the last one stays
     return picture

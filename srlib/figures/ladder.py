@@ -61,7 +61,7 @@ def draw_ladder(bicubic_db: float, *, shipped_db: float | None = None) -> Figure
     bicubic_db : float
         What interpolation alone scores on the same pictures.
     shipped_db : float, optional
-        What the network reaches that is rung 6, but larger and trained for hours.
+        What the shipped network reaches: larger, with another end, trained for hours.
     """
     table = ladder()
     places = list(table.index)
@@ -85,7 +85,7 @@ def draw_ladder(bicubic_db: float, *, shipped_db: float | None = None) -> Figure
     right.set(title="cost of an LR pixel", xlabel="multiply-adds", xscale="log")
     if shipped_db is not None:
         left.plot(shipped_db, places[-1] + 1, "*", color="C1", markersize=14)
-        labels.append("srresnet_small_x4:\nrung 6, larger, trained for hours")
+        labels.append("srresnet_small_x4: larger,\nanother end, trained for hours")
     left.set_yticks(range(1, len(labels) + 1), labels)
     left.set_ylim(0.5, len(labels) + 0.5)
     return figure

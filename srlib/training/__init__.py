@@ -62,6 +62,7 @@ def train(
         For checkpoints, ``log.csv`` and ``config.json``. The training in it goes on only with the
         same settings, pictures, seed of the sampler, options of the network and loss, which is
         known by its name. ValueError where something differs, or another training is using it.
+        Without one nothing is written, also where ``config.checkpoint_every`` is given.
     validate : callable, optional
         Takes the network, returns a PSNR in dB on images that are not trained on.
     on_step : callable, optional
@@ -80,7 +81,7 @@ def train(
     Raises
     ------
     ValueError
-        If the network has no parameter to train.
+        If the network has no parameter to train, or ``config.tensorboard`` has no `folder`.
     FloatingPointError
         If the loss is not finite; the model then has the last weights that were seen to be good.
     MemoryError
@@ -96,6 +97,8 @@ def train(
             "the network has nothing to train: no parameter that requires a gradient. A plain list "
             "hides the layers in it, nn.ModuleList does not"
         )
+    if config.tensorboard and folder is None:
+        raise ValueError("tensorboard=True needs a folder to write to, got folder=None")
     device = sampler.device
     join_processes(device)
     accelerator = Accelerator(device_placement=False, mixed_precision="no")

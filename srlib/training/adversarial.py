@@ -163,12 +163,18 @@ class AdversarialLoss(nn.Module):
             raise ValueError(f"learning_rate must be > 0 and finite, got {learning_rate!r}")
         self.learning_rate, self.channels, self.seed = learning_rate, channels, seed
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)  # not those of the GPUs
             self.discriminator = PatchDiscriminator(channels)
         self._optimizer = torch.optim.Adam(
             self.discriminator.parameters(), lr=learning_rate, betas=(0.5, 0.99)
         )
-        self.logits: tuple[torch.Tensor, ...] = ()
+        # Private: public attributes that change would make another training of it, see `identity`.
+        self._logits: tuple[torch.Tensor, ...] = ()
+
+    @property
+    def logits(self) -> tuple[torch.Tensor, ...]:
+        """Two means of the last call, see the class; empty before the first."""
+        return self._logits
 
     def forward(self, sr: torch.Tensor, hr: torch.Tensor) -> torch.Tensor:
         """Both (N, 3, H, W) in 0..1 -> the generator's loss, a scalar."""
@@ -178,15 +184,20 @@ class AdversarialLoss(nn.Module):
                 f"got {torch.distributed.get_world_size()}"
             )
         # the discriminator's step
-        self.discriminator.requires_grad_(True)
         real, fake = self.discriminator(torch.cat([hr, sr.detach()])).chunk(2)
         self._optimizer.zero_grad()
         discriminator_loss(real, fake).backward()
         self._optimizer.step()
-        self.logits = real.detach().mean(), fake.detach().mean()
+        self._logits = real.detach().mean(), fake.detach().mean()
 
         # the generator's loss; its gradient passes through the discriminator and leaves it alone
         self.discriminator.requires_grad_(False)
+        try:
+            return self._of_generator(sr, hr)
+        finally:  # or a training with this object would be taken for another one when it goes on
+            self.discriminator.requires_grad_(True)
+
+    def _of_generator(self, sr, hr):
         found = self.discriminator.features(sr)
         loss = self.pixel_weight * F.l1_loss(sr, hr)
         if self.coarse_weight:

@@ -98,7 +98,7 @@ class TrainConfig:
     checkpoint_every: int | None = _setting(
         None,
         "Steps between two checkpoints, of which there is always one at the end; without it a "
-        "training that is killed starts again from the beginning.",
+        "training that is killed starts again from the beginning. They are written to the folder.",
     )
     tensorboard: bool = _setting(False, "Write the history for TensorBoard too.")
     progress: bool = _setting(True, "Show a progress bar.")

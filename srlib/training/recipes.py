@@ -141,7 +141,7 @@ def distill_targets(
     mixture, 0..1. ValueError if that is out of range or the teacher has another scale.
     """
     if not 0 <= share <= 1:
-        raise ValueError(f"--teacher-share must be in 0..1, got {share!r}")
+        raise ValueError(f"share must be in 0..1, got {share!r}")
     teacher = load_pretrained(name).to(device)
     if teacher.scale != (scale := pairs[0].hr.shape[0] // pairs[0].lr.shape[0]):
         raise ValueError(f"--teacher: {name} enlarges by {teacher.scale}, not by {scale}")

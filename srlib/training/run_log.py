@@ -52,6 +52,9 @@ class RunLog:
             raise ValueError(f"{path} is no checkpoint of a training, it has {list(state)}")
         # What is newer than the record was off, or was recorded only where it was on.
         old = {"permute_colours": False, "equal_images": False} | state["description"]
+        # An AdversarialLoss once had them in public.
+        if "logits" not in self._description.get("loss_options", {}):
+            old.get("loss_options", {}).pop("logits", None)
         check_same(self.folder, old, self._description)
         if unknown := [key for key in self._description if key not in old]:
             warnings.warn(

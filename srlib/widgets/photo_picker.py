@@ -15,6 +15,7 @@ from srlib.resample import imresize
 __all__ = ["PhotoPicker"]
 
 _MIN_SIDE = 16  # pixels: smaller pictures show nothing
+_LEAST_MAX_SIDE = 40  # "text", the longest of the bundled photographs, is then 40 x 16
 
 
 class PhotoPicker(ipywidgets.VBox):
@@ -34,7 +35,7 @@ class PhotoPicker(ipywidgets.VBox):
     names : sequence of str, optional
         The photographs to choose from; by default all of `srlib.assets.sample_names()`.
     max_side : int
-        In pixels, at least 16. Larger pictures are shrunk to it (bicubic, antialiased), and a line
+        In pixels, at least 40. Larger pictures are shrunk to it (bicubic, antialiased), and a line
         below says so.
 
     Attributes
@@ -50,8 +51,8 @@ class PhotoPicker(ipywidgets.VBox):
         names = tuple(sample_names() if names is None else names)
         if default not in names:
             raise ValueError(f"default must be one of {', '.join(names)}, got {default!r}")
-        if max_side < _MIN_SIDE:
-            raise ValueError(f"max_side must be at least {_MIN_SIDE}, got {max_side!r}")
+        if max_side < _LEAST_MAX_SIDE:
+            raise ValueError(f"max_side must be at least {_LEAST_MAX_SIDE}, got {max_side!r}")
         self._max_side = max_side
         self.dropdown = ipywidgets.Dropdown(
             options=names,
