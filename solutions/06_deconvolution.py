@@ -696,7 +696,8 @@ print(f"bicubic x3: {task.bicubic_db:.2f} dB on {len(task.test_pairs)} crops")
 # alike? And which checkerboards will training have removed?
 
 
-# %% tags=["experiment"]
+# %% tags=["folded", "experiment"]
+# @title The checkerboard that a network makes of grey, and who is compared
 def checkerboard_levels(network):
     """Standard deviation between phases for plain grey pictures, in grey levels of 255."""
     greys = torch.linspace(0.1, 0.9, 9, device=task.device).reshape(-1, 1, 1, 1)
@@ -705,11 +706,12 @@ def checkerboard_levels(network):
     return {"checkerboard": phases.var(2, correction=0).mean().sqrt().item()}
 
 
-# %% tags=["experiment"]
-drawn_on_grey = ["deconvolution 5, random", "sub-pixel, random", "sub-pixel, ICNR"]
-drawn_on_grey += ["resize-convolution"]
 plans = {name: {"up": make} for name, make in layers.items()}
 plans |= {f"{name} + bicubic image": {"up": layers[name], "image_skip": True} for name in rivals}
+drawn_on_grey = [list(layers)[k] for k in (0, 2, 5, 6)]  # their weights are kept
+
+
+# %% tags=["experiment"]
 enlarge_runs = compare_trainings(
     "06_enlarge",
     {name: (lambda parts=parts: Network(**parts)) for name, parts in plans.items()},

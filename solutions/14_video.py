@@ -1463,7 +1463,7 @@ def animate(pictures, alt, milliseconds=120):
 # %% tags=["folded"]
 # @title Play it
 methods = ("bicubic", "network, one frame", "network, seven frames")
-stills = [{method: scene[method][t] for method in methods} for t in range(min(6, length))]
+stills = [{method: scene[method][t] for method in methods} for t in range(min(5, length))]
 weight = animate(
     np.array([side_by_side(pictures, 3) for pictures in stills]),
     "Animation of a piece of a page, three times: enlarged by bicubic its letters are blurred and "
