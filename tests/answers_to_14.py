@@ -253,7 +253,10 @@ def highest_difference(lumas, path, margin):
 
 RIGHT = {
     "14.1": [pixel_by_pixel, by_bincount, by_add_at, with_room, by_torch],
-    "14.2": [by_angles, by_fftshift, by_frequencies, by_torch_fft, by_real_transform],
+    "14.2": [
+        *(by_angles, by_fftshift, by_frequencies, by_torch_fft, by_real_transform),
+        lambda reference, moving: tuple(map(float, by_angles(reference, moving))),
+    ],
     "14.3": [by_windows, by_pooling, by_convolution, by_rows_and_columns, by_loops],
     "14.4": [by_slices, by_rolling_the_first, in_torch, by_shifting, by_places],
 }

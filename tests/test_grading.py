@@ -191,6 +191,7 @@ def test_generators_and_coroutines_are_named():
         return double(image)
 
     assert "`yield`" in failure(DOUBLE, generator)
+    assert "round brackets" in failure(DOUBLE, lambda image, offset=0: (2 * row for row in image))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         assert "`async`" in failure(DOUBLE, coroutine)

@@ -189,7 +189,13 @@ def _problem(outcome: Outcome, expected: Outcome, case: Case, exercise: Exercise
         if isinstance(error, type(wanted)):
             return ""
     if error is not None:
-        return f"your function raised {_one_line(error)}{place_of(error)}."
+        wanted_here = f"; it should raise {type(wanted).__name__} here" if wanted else ""
+        return f"your function raised {_one_line(error)}{place_of(error)}{wanted_here}."
+    if inspect.isgenerator(value) and value.gi_code.co_name == "<genexpr>":
+        return (
+            "(... for ...) in round brackets makes no tuple but a generator. "
+            "Write [... for ...] or tuple(...)."
+        )
     if inspect.isgenerator(value):
         return "your function contains `yield`, so it made a generator. Use `return`."
     if inspect.iscoroutine(value):

@@ -222,6 +222,11 @@ _TRAIN_STEP = Exercise(
     ),
     mistakes=(
         Mistake(
+            lambda *arguments: _step_with(*arguments, order="backward step zero"),
+            "The old gradients are forgotten only after the step, so the first step still has "
+            "those of another batch in it. Forget them before backward.",
+        ),
+        Mistake(
             lambda *arguments: _step_with(*arguments, order="backward step"),
             "The gradients of the step before are still there, and the new ones are added to them. "
             "Set them to zero first.",

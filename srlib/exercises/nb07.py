@@ -24,8 +24,8 @@ def _logit_cases():
     push = torch.tensor([0.0, 0.0, 3.0, -3.0, -3.0, 3.0]).reshape(1, 1, 2, 3)
     beyond = torch.tensor([-0.1, 1.1, -0.02, 1.02, -0.1, 1.1]).reshape(1, 1, 2, 3)
     return (
-        Case("greys, no residual", (image, torch.zeros_like(image), 1e-3)),
         Case("greys with a residual", (image, residual, 1e-3)),
+        Case("greys, no residual", (image, torch.zeros_like(image), 1e-3)),
         Case("black and white", (ends, push, 1.5e-3)),
         Case("bicubic overshoots 0..1", (beyond, push, 1e-2)),
     )
@@ -37,6 +37,14 @@ _ADD_IN_LOGIT_SPACE = Exercise(
     probe=with_gradients,
     cases=_logit_cases,
     mistakes=(
+        Mistake(
+            lambda bicubic, residual, eps: torch.sigmoid(torch.logit(bicubic.clamp(eps, 1 - eps))),
+            "The residual is not added.",
+        ),
+        Mistake(
+            lambda bicubic, residual, eps: _add_in_logit_space(bicubic, -residual, eps),
+            "The residual is subtracted. Add it.",
+        ),
         Mistake(
             lambda bicubic, residual, eps: (
                 torch.sigmoid(torch.logit(bicubic.clamp(eps, 1 - eps))) + residual
@@ -257,7 +265,7 @@ def _count_macs(
     convs_per_block=2,
     body=1,
     grows=True,
-    shuffle_factor=True,
+    shuffle_factor=None,
     deconv_at_output=False,
     tail_at_output=True,
     bias=0,
@@ -272,7 +280,7 @@ def _count_macs(
             places = area * step**2 if deconv_at_output else area
             macs += places * kernel_size**2 * channels**2 + bias * area * step**2 * channels
         else:
-            out_channels = channels * (step**2 if shuffle_factor else 1)
+            out_channels = channels * (step**2 if shuffle_factor is None else shuffle_factor)
             macs += area * (9 * channels * out_channels + bias * out_channels)
         if grows:
             area *= step**2
@@ -299,12 +307,13 @@ _COUNT_MACS = Exercise(
         Case("x3, deconvolution", (16, 3, 3, "deconv")),
         Case("x4, deconvolution", (64, 16, 4, "deconv")),
         Case("x4, sub-pixel", (64, 16, 4, "pixel_shuffle")),
+        Case("x3, sub-pixel", (16, 3, 3, "pixel_shuffle")),
     ),
     redraw=lambda random: tuple(
         (int(random.integers(20, 60)), int(random.integers(4, 16)), scale, kind)
         for scale, kind in (
             *((2, "deconv"), (2, "pixel_shuffle"), (3, "deconv")),
-            *((4, "deconv"), (4, "pixel_shuffle")),
+            *((4, "deconv"), (4, "pixel_shuffle"), (3, "pixel_shuffle")),
         )
     ),
     mistakes=(
@@ -335,7 +344,12 @@ _COUNT_MACS = Exercise(
             "The convolution after the blocks, before the feature skip, is missing.",
         ),
         Mistake(
-            _count_mistake(shuffle_factor=False),
+            _count_mistake(shuffle_factor=4),
+            "The sub-pixel convolution has step squared times the channels: 4 times at a step of "
+            "2, but 9 times at 3.",
+        ),
+        Mistake(
+            _count_mistake(shuffle_factor=1),
             "The sub-pixel convolution makes step squared times the channels, which then become "
             "pixels. out_channels has to be multiplied by step squared.",
         ),

@@ -164,6 +164,12 @@ def _warmup_added(step, steps, warmup_steps, highest):
     return highest * _half_cosine((step - warmup_steps) / steps)
 
 
+def _rise_up_to_its_end(step, steps, warmup_steps, highest):
+    if step <= warmup_steps:
+        return highest * step / warmup_steps
+    return _learning_rate_at(step, steps, warmup_steps, highest)
+
+
 def _factor_only(step, steps, warmup_steps, highest):
     return _learning_rate_at(step, steps, warmup_steps, 1.0)
 
@@ -174,14 +180,25 @@ _LEARNING_RATE_AT = Exercise(
     tolerance=1e-9,
     cases=lambda: tuple(
         Case(f"step {step} of 100, {warmup} of them warm-up", (step, 100, warmup, 2e-3))
-        for step, warmup in ((30, 20), (75, 20), (5, 20), (20, 20), (0, 20), (40, 0), (100, 20))
+        for step, warmup in (
+            *((30, 20), (75, 20), (5, 20), (20, 20), (0, 20), (40, 0), (100, 20)),
+            (0, 0),
+        )
     ),
     redraw=lambda random: tuple(
         (min(step, steps), steps, warmup, random.uniform(1e-3, 1e-2))
         for steps in (int(random.integers(120, 300)),)
-        for step, warmup in ((50, 30), (90, 30), (7, 30), (30, 30), (0, 30), (60, 0), (999, 30))
+        for step, warmup in (
+            *((50, 30), (90, 30), (7, 30), (30, 30), (0, 30), (60, 0), (999, 30)),
+            (0, 0),
+        )
     ),
     mistakes=(
+        Mistake(
+            _rise_up_to_its_end,
+            "Without a warm-up there is nothing to rise: in step 0 the rate is the highest "
+            "already. Does step < warmup_steps hold there?",
+        ),
         Mistake(
             lambda step, steps, warmup_steps, highest: highest * _half_cosine(step / steps),
             "There is no warm-up: the first step has the highest rate.",
@@ -406,9 +423,9 @@ class _SmallMemory(nn.Module):
 
 
 def _after_a_step(answer, network, parts):
-    """Use a network that has gradients from the step before."""
+    """Use a network that has gradients from the step before; one that is new has none."""
     network = copy.deepcopy(network)
-    for weight in network.parameters():
+    for weight in network.parameters() if len(parts) > 1 else ():
         weight.grad = torch.full_like(weight, 0.3)
     return answer(network, parts)
 

@@ -219,6 +219,13 @@ def _uneven_upscaler(image):
     return large * np.linspace(1, 0.8, large.shape[1])[None, :, None]
 
 
+def _threefold_upscaler(image):
+    """Enlarge by 3, with a ghost a knight's move away."""
+    large = image.astype(float).repeat(3, axis=0).repeat(3, axis=1)
+    large[2:, 1:] = 0.7 * large[2:, 1:] + 0.3 * large[:-2, :-1]
+    return large
+
+
 _SELF_ENSEMBLE = Exercise(
     title="self-ensemble",
     reference=lambda upscaler, image: _ensemble(upscaler, image),
@@ -227,11 +234,13 @@ _SELF_ENSEMBLE = Exercise(
         Case("a square image", (_slanted_upscaler, noise_image(5, 5))),
         Case("an image that is not square", (_slanted_upscaler, noise_image(4, 7, seed=1))),
         Case("another upscaler", (_uneven_upscaler, noise_image(6, 5, seed=2))),
+        Case("an upscaler by 3", (_threefold_upscaler, noise_image(4, 5, seed=3))),
     ),
     mistakes=(
         Mistake(
             lambda upscaler, image: _ensemble(upscaler, image, ways=_ALL_EIGHT[:4]),
-            "These are the four turns. Each of them also exists mirrored, which makes eight.",
+            "These are the four turns. Each of them also exists mirrored, which makes eight. "
+            "np.flip over two axes, or over all, is a half turn and no mirror: give one axis.",
         ),
         Mistake(
             lambda upscaler, image: _ensemble(

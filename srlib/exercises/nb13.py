@@ -177,6 +177,10 @@ _QUANTISE = Exercise(
     ),
     mistakes=(
         Mistake(
+            lambda weight, bits, axis=None: _quantise(weight, bits, axis or None),
+            "Axis 0 is taken for no axis: `if axis` is false for 0 as well. Compare with None.",
+        ),
+        Mistake(
             lambda weight, bits, axis=None: _quantise(weight, bits),
             "There is one step for the whole tensor, also where `axis` asks for one each.",
         ),

@@ -1,5 +1,7 @@
 """Exercises: perception."""
 
+import inspect
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -21,7 +23,8 @@ def _in_a_tensor(answer, *arguments):
     found = answer(*arguments)
     if isinstance(found, list | tuple):
         found = [float(x) for x in found]
-    return found if found is None else torch.as_tensor(found)
+    untouched = found is None or inspect.isgenerator(found)  # of which the grading has a sentence
+    return found if untouched else torch.as_tensor(found)
 
 
 def _wasserstein(a, b):
@@ -128,8 +131,10 @@ def _both_with_gradients(answer, real, fake):
     whole = all(map(torch.equal, given, copies))
     for original, copy in zip(given, copies, strict=True):
         original.copy_(copy.detach())  # there it is noticed that an input was changed
+    if found is None:
+        return None
     if not isinstance(found, list | tuple) or len(found) != 2:
-        return found
+        raise TypeError("return two losses, the discriminator's and then the generator's")
     names = "the discriminator's loss", "the generator's loss"
     result = {}
     for name, loss in zip(names, found, strict=True):
@@ -242,8 +247,8 @@ _LOSSES = Exercise(
                 ),
                 lambda real, fake: -torch.log(torch.sigmoid(fake)).mean(),
             ),
-            "Right, until the discriminator is very sure: the sigmoid is then exactly 0 or 1, and "
-            "the logarithm infinite. softplus does both in one.",
+            "Right, until the discriminator is very sure: then exp is infinite, or a sigmoid "
+            "exactly 0 or 1. F.softplus stays finite.",
         ),
         Mistake(
             _with(lambda real, fake: _of_discriminator(real, fake.detach()), _of_generator),
@@ -299,14 +304,19 @@ def _the_generators(discriminator, optimizer, sr, hr):
     return loss.item()
 
 
+def _cut_off_for_good(discriminator, optimizer, sr, hr):
+    return _discriminator_step(discriminator, optimizer, sr.detach_(), hr)
+
+
 def _two_turns(step, discriminator, optimizer, sr, hr):
     """Take two turns; before each, the generator's has left gradients in the discriminator."""
     generator = torch.ones(1, dtype=sr.dtype, requires_grad=True)
-    losses = []
+    losses, pictures = [], []
     for _ in range(2):
         for weight in discriminator.parameters():
             weight.grad = torch.ones_like(weight)
-        losses.append(step(discriminator, optimizer, sr * generator, hr))
+        pictures.append(sr * generator)
+        losses.append(step(discriminator, optimizer, pictures[-1], hr))
     if all(loss is None for loss in losses):
         return None
     return {
@@ -316,6 +326,9 @@ def _two_turns(step, discriminator, optimizer, sr, hr):
         "the discriminator's weights": [weight.detach() for weight in discriminator.parameters()],
         "the gradient that reaches the generator": (
             torch.zeros_like(generator) if generator.grad is None else generator.grad
+        ),
+        "whether the pictures still lead back to the generator": all(
+            picture.requires_grad for picture in pictures
         ),
     }
 
@@ -342,6 +355,11 @@ _DISCRIMINATOR_STEP = Exercise(
         _turn_case("other pictures", torch.optim.SGD, 2),
     ),
     mistakes=(
+        Mistake(
+            _cut_off_for_good,
+            "detach_ with the underscore cuts the picture itself off, and in its own turn the "
+            "generator would learn nothing. detach gives a copy that is cut off.",
+        ),
         Mistake(
             lambda *arguments: _turn(*arguments, detach=False, order="backward step zero"),
             "This is the function as it was given. The discriminator's loss reaches the generator, "

@@ -23,8 +23,8 @@ def _pictures():
     middle = random.integers(60, 190, (4, 5, 3), dtype=np.uint8)
     ends = random.choice(np.array([0, 2, 253, 255], np.uint8), (5, 4, 3))
     return (
-        Case("noise far from black and white", (middle, random.normal(scale=9, size=(4, 5, 3)))),
         Case("a white sky and a black night", (ends, random.normal(scale=9, size=(5, 4, 3)))),
+        Case("noise far from black and white", (middle, random.normal(scale=9, size=(4, 5, 3)))),
         Case("halves", (middle[:2], np.full((2, 5, 3), 0.5))),
         Case("strong noise", (middle, random.normal(scale=120, size=(4, 5, 3)))),
         Case("no noise", (ends, np.zeros((5, 4, 3)))),
@@ -40,6 +40,10 @@ _ADD_NOISE = Exercise(
             lambda image, noise: (image + noise).astype(np.int64).astype(np.uint8),
             "What is above 255 begins again at 0, and what is below 0 at 255. That was the bug: "
             "clip before the conversion.",
+        ),
+        Mistake(
+            lambda image, noise: np.floor(image + noise + 0.5).astype(np.int64).astype(np.uint8),
+            "Rounded, but what is above 255 still begins again at 0: clip before the conversion.",
         ),
         Mistake(
             lambda image, noise: np.clip(image + noise, 0, 255).astype(np.uint8),
@@ -132,7 +136,6 @@ _BLEND = Exercise(
             lambda first, second, strength: {
                 name: (1 - strength) * a + strength * b
                 for (name, a), b in zip(first.items(), second.values(), strict=True)
-                if a.shape == b.shape
             },
             "Weights are taken by their place. Take them by name: the order may differ.",
         ),
@@ -187,6 +190,7 @@ _TABLE = Exercise(
         Case("quality 37", (_base(), 37)),
         Case("quality 58", (_base(), 58)),
         Case("quality 3", (_base(), 3)),
+        Case("quality 28", (_base(), 28)),
         Case("another table, 90", (np.arange(2, 66).reshape(8, 8), 90)),
     ),
     mistakes=(
@@ -201,6 +205,14 @@ _TABLE = Exercise(
         Mistake(
             lambda base, quality: ((base * (200 - 2 * quality) + 50) // 100).clip(1, 255),
             "Below 50 the factor is 5000 / quality, rounded down.",
+        ),
+        Mistake(
+            lambda base, quality: (
+                ((base * round(5000 / quality) + 50) // 100).clip(1, 255)
+                if quality < 50
+                else _table_of(base, quality)
+            ),
+            "Below 50 the factor is rounded down, not to the nearest.",
         ),
         Mistake(
             lambda base, quality: ((base * (5000 // quality) + 50) // 100).clip(1, 255),
