@@ -624,8 +624,8 @@ pd.DataFrame(rows).T
 # decibels. With it, they are worth nothing in the long run, and cost some tenths; why was not
 # measured. In the first steps they may help. Two skips can stand in for each other, so what one is
 # worth depends on which others are there, and on the depth: four blocks are no depth; at twelve, in
-# section 4, the block skip decides. Do not read more into the tenths: with the
-# image skip the seeds differ by nearly as much.
+# section 4, the block skip decides. Do not read more into the tenths: with the image skip the seeds
+# differ by nearly as much.
 #
 # </details>
 

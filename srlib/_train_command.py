@@ -148,11 +148,12 @@ def _train(options) -> None:
     path = options.out / "run.json"
     before = read_record(path) if path.exists() else {}
     start_sha256 = None
-    if "finished" not in before and load_checkpoint(options.out / "checkpoints"):
-        start_sha256 = before.get("start_from_sha256")  # its weights are in the checkpoint by now
-    if options.start_from and not start_sha256:
-        _take_over(model, options.start_from)
-        start_sha256 = _sha256(options.start_from)
+    if options.start_from:
+        if "finished" not in before and load_checkpoint(options.out / "checkpoints"):
+            start_sha256 = before.get("start_from_sha256")  # the checkpoint has its weights by now
+        if not start_sha256:
+            _take_over(model, options.start_from)
+            start_sha256 = _sha256(options.start_from)
     suited = {k: v for k, v in before.get("suited", {}).items() if k not in given}
     values |= suited  # what was chosen for the GPU that it began on
     recipe, values = values, values.copy()
