@@ -136,7 +136,7 @@ pd.DataFrame({record_folder.name: plain})
 #
 # Write the limit. All gradients together are one long vector. If its norm is larger than
 # `largest`, multiply all of them with one factor, so that the norm is `largest`. Its direction
-# stays.
+# stays. Return a new list; the gradients that are given stay as they are.
 
 
 # %%

@@ -925,7 +925,7 @@ to_windows = check("11.3", to_windows)
 
 # %%
 # NBVAL_CHECK_OUTPUT
-numbers = torch.arange(16).reshape(1, 1, 4, 4)
+numbers = torch.arange(16.0).reshape(1, 1, 4, 4)
 print(to_windows(numbers, 2)[..., 0])
 
 # %% [markdown]

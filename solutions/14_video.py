@@ -1377,7 +1377,7 @@ rows = collections.defaultdict(list)
 for name, tremor in itertools.product(photos, (True, False)):
     path, outputs = all_outputs(name, tremor)
     for method, sequence in outputs.items():
-        value = flicker([rgb_to_y(picture) for picture in sequence], path, margin)
+        value = flicker(np.array([rgb_to_y(picture) for picture in sequence]), path, margin)
         rows[method, "flicker, tremor" if tremor else "flicker, walk"].append(value)
         if not tremor and method != "original":
             score_of = map(decibels, sequence, outputs["original"])

@@ -312,7 +312,8 @@ pd.DataFrame(rows).T.round(2)
 # <details><summary>What happened</summary>
 #
 # - The distance **to the surface** is zero for all points that lie on it, however few or badly
-#   spread. Doing nothing wins. Never report it alone.
+#   spread. Doing nothing wins. Report it alone only where all rivals start from the same points, as
+#   they do from section 5 on.
 # - **Chamfer** is dominated by the spacing, so it falls when points are added. It cannot see
 #   repetition: (a) scores like the 500. A single flying point hardly moves it. It feels crowding
 #   only through the gaps elsewhere.
@@ -818,13 +819,13 @@ for name in rivals:
 # The lines under the table say who won. The lower level line is the formula with one size for all
 # clouds, as somebody has to choose it who does not know the noise. Zero is a formula that was
 # told the best size of each cloud, afterwards, with the truth at hand. No such choice is possible
-# in practice; it is the hardest opponent that can be made of these formulas.
+# in practice. Harder still would be a formula that is told the best size for each child.
 #
 # </details>
 #
 # ## 8. Where it wins, and where it loses
 #
-# The long run's mean over three seeds, cloud by cloud, against that hardest opponent. Above zero
+# The long run's mean over three seeds, cloud by cloud, against that opponent. Above zero
 # the network is closer to the surface than each of the four formulas.
 #
 # *Predict:* on which surface, and with which noise, does the formula stay ahead?
@@ -835,8 +836,8 @@ parts = long.parts[long.parts["candidate"] == "choice"]
 by_cloud = parts.groupby("part", sort=False)["psnr_db"].agg(["mean", "min", "max"])
 figure, axes = plt.subplots(figsize=(10, 3.8))
 reach = [by_cloud["mean"] - by_cloud["min"], by_cloud["max"] - by_cloud["mean"]]
-colours = [f"C{part.startswith('Lens') + 2 * part.startswith('Saddle')}" for part in by_cloud.index]
-axes.bar(range(len(by_cloud)), by_cloud["mean"], yerr=reach, capsize=4, color=colours)
+kinds = [f"C{part.startswith('Lens') + 2 * part.startswith('Saddle')}" for part in by_cloud.index]
+axes.bar(range(len(by_cloud)), by_cloud["mean"], yerr=reach, capsize=4, color=kinds)
 axes.axhline(0, color="black", linewidth=1)
 axes.set_xticks(range(len(by_cloud)), [part.replace(", ", "\n") for part in by_cloud.index])
 axes.set(xlabel="surface, and noise in spacings", ylabel="gain (dB)")
@@ -928,10 +929,10 @@ show(
 # %% [markdown]
 # ## 9. The motorcycle
 #
-# Does a network that has seen four kinds of toy surfaces help on a scan? Take the near part of
-# the scene, draw points from it, and disturb each disparity by 0.15 pixels, as matching two
-# photographs would. The methods get these points; the other measured ones are held out. There is
-# no true surface here, but the photograph has far more pixels than we drew. So two numbers:
+# Does a network that has seen four kinds of toy surfaces help on a scan? Take the near part of the
+# scene, draw points from it, and disturb each disparity by noise of 0.15 pixels, as matching two
+# photographs would. The methods get these points; the other measured ones are held out. There is no
+# true surface here, but the photograph has far more pixels than we drew. So two numbers:
 #
 # - **to measured**: how far an output point is from the nearest of *all* measured points;
 # - **from held out**: how far a held-out point is from the nearest output point.
@@ -1019,7 +1020,7 @@ for axes, (name, cloud) in zip(panels.flat, shown.items()):
     view = {"azimuth": 65, "elevation": 15, "frame": front, "point_size": 4, "fade": 0}
     axes.imshow(draw_cloud(cloud, colours[name], **view))
     mean = 1000 * everything.query(cloud)[0].mean()
-    axes.set_title(f"{name}: mean {mean:.1f} mm", fontsize=9)
+    axes.set_title(f"{name}: mean of all {mean:.1f} mm", fontsize=9)
     axes.set_axis_off()
 mappable = plt.cm.ScalarMappable(plt.Normalize(0, 15), "cividis")
 figure.colorbar(mappable, ax=panels, extend="max", label="distance to measured (mm)", shrink=0.8)

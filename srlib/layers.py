@@ -230,5 +230,7 @@ class BicubicUpsample(nn.Module):
                 return self(x)
         channels = x.reshape(-1, 1, *x.shape[-2:])  # (N * C, 1, H, W)
         padded = F.pad(channels, (2, 2, 2, 2), mode="replicate")
-        result = F.pixel_shuffle(F.conv2d(padded, self.weight.to(x.dtype)), self.scale)
+        # A cast that changes nothing would cost the weight its name in ONNX files of older torch.
+        weight = self.weight if self.weight.dtype == x.dtype else self.weight.to(x.dtype)
+        result = F.pixel_shuffle(F.conv2d(padded, weight), self.scale)
         return result.reshape(*x.shape[:2], *result.shape[-2:])

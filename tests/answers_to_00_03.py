@@ -224,12 +224,13 @@ RIGHT = {
     "01.4": [
         running_mean,
         lambda pictures: np.mean(np.stack(list(pictures)), axis=0),
-        lambda pictures: sum(np.asarray(p, np.float32) for p in pictures) / len(list(pictures)),
-        lambda pictures: (
-            functools.reduce(lambda total, p: total + p, pictures, np.zeros(pictures[0].shape))
-            / len(pictures)
+        lambda pictures: torch.stack([torch.tensor(p).double() for p in pictures]).mean(0).numpy(),
+        lambda pictures: functools.reduce(
+            lambda mean, nth: mean + (nth[1] - mean) / nth[0], enumerate(pictures, start=1), 0.0
         ),
-        lambda pictures: np.average(np.array(pictures), axis=0, weights=[1] * len(pictures)),
+        lambda pictures: np.divide(
+            *functools.reduce(lambda sums, p: (sums[0] + p, sums[1] + 1), pictures, (0.0, 0))
+        ),
     ],
     "02.1": [
         loops(keys),
@@ -379,8 +380,12 @@ WRONG = {
         ).mean(),
     ],
     "01.4": [
-        lambda pictures: np.median(np.stack(pictures), axis=0),
+        lambda pictures: np.median(np.stack(list(pictures)), axis=0),
         lambda pictures: sum(p.astype(float) for p in pictures) / 3,
+        # Right for lists only.
+        lambda pictures: sum(np.asarray(p, np.float32) for p in pictures) / len(list(pictures)),
+        lambda pictures: sum(pictures, np.zeros(pictures[0].shape)) / len(pictures),
+        lambda pictures: np.average(np.array(pictures), axis=0, weights=[1] * len(pictures)),
         lambda pictures: (pictures[0].astype(float) + pictures[-1]) / 2,
         lambda pictures: np.mean(np.stack(pictures), axis=0).round(),
         in_place(lambda pictures: np.mean(np.stack(pictures), axis=0)),

@@ -152,6 +152,11 @@ def step_with_own_adam(network, lr, hr, optimizer):
     return step_by()(network, lr, hr, torch.optim.Adam(network.parameters(), lr=0.01))
 
 
+def zero_what_is_there(network, optimizer):
+    for weight in network.parameters():
+        weight.grad.zero_()  # before the first step there is none
+
+
 def step_twice(network, lr, hr, optimizer):
     first = step_by()(network, lr, hr, optimizer)
     step_by()(network, lr, hr, optimizer)
@@ -758,7 +763,7 @@ RIGHT = {
         step_by(zero=lambda network, optimizer: network.zero_grad()),
         step_by(zero=lambda network, optimizer: optimizer.zero_grad(set_to_none=False)),
         step_by(lambda sr, hr: torch.sum(torch.abs(hr - sr)) / sr.numel(), end=torch.Tensor.tolist),
-        step_by(lambda sr, hr: torch.norm(sr - hr, 1) / hr.numel(), end=torch.Tensor.detach),
+        step_by(lambda sr, hr: torch.norm(sr - hr, 1) / hr.numel(), end=float),
     ],
     "04.4": [
         pool_by_loops,
@@ -933,6 +938,8 @@ WRONG = {
         step_by(lambda sr, hr: F.l1_loss(sr[:1], hr[:1])),
         step_by(lambda sr, hr: F.l1_loss(sr, hr) / len(sr)),
         step_by(lambda sr, hr: F.l1_loss(sr, hr).detach().requires_grad_()),
+        step_by(end=torch.Tensor.detach),
+        step_by(zero=zero_what_is_there),
         step_by_hand,
         step_with_own_adam,
         step_twice,

@@ -1,5 +1,6 @@
 """Tests of the graded exercises: their points, and nbgrader from hand-out to feedback."""
 
+import copy
 import csv
 import itertools
 import json
@@ -18,11 +19,12 @@ import psutil
 import pytest
 import sandbox
 import torch
-from answers import read_outcome, write_outcome
+from answers import definitions, read_outcome, write_outcome
 from assignment import build, points_of
 from assignment import graded as graded_version
+from nbgrader.api import Gradebook
 from sandbox import RESULT_SIZE, Answer, Task, read_answer, run, verdict, why_not_isolated
-from submissions import find, rebuild, student_of
+from submissions import find, read_code, rebuild, student_of
 
 from srlib import exercises
 from srlib.exercises import points
@@ -147,6 +149,33 @@ def test_two_names_stay_two():
     assert all(len(os.fsencode(student)) < 250 and "/" not in student for student in students)
 
 
+def test_what_cells_define_is_taken_and_what_they_compute_is_not():
+    taken = [
+        "half = lambda x: np.round(x / 2)",
+        "if True:\n    def double(x):\n        return 2 * x",
+    ]
+    taken += [
+        "SIDES = (1, 3)",
+        "import math",
+        "try:\n    import cv2\nexcept ImportError: cv2 = None",
+    ]
+    left = [
+        "K = np.array([1, 3])",
+        "if True:\n    train()",
+        "if True:\n    while True: pass",
+        "x +",
+    ]
+    assert list(definitions(taken)) == taken
+    assert list(definitions(left)) == []
+
+
+def test_a_check_may_be_written_in_other_styles():
+    checks = ["f = check('05.1', f)", 'f=check( "05.1",f );  # once more', 'f = check("05.1", f)']
+    for line in checks:
+        cells = [{"cell_type": "code", "source": [f"def f(): ...\n{line}"]}]
+        assert read_code(json.dumps({"cells": cells}).encode()) == ["def f(): ..."]
+
+
 # A class ---------------------------------------------------------------------------------------
 
 R = "#RIGHT#"  # the solution of the exercise
@@ -204,6 +233,12 @@ CLASS = {
     "no_ids": ([R, R, R, R], (3, 3, 3, 3), ""),
     "a+b": ([R], (3, 0, 0, 0), ""),
     "a_b": ([f"{R}\nresidual_block = max"], (0, 0, 0, 0), ""),
+    "markup": ([f"{R}\nraise ValueError('<script>1\\x1b[2K</script><h1>')"], (3, 0, 0, 0),
+               "05.1 ValueError: "),
+    "computed": (["def residual_block(x, f, g):\n    return x + g(ten(f(x)))", "", "", "",
+                  "ten = functools.partial(torch.clamp, min=0)"], (0, 0, 0, 0),
+                 "05.1 needs ten, which another cell computes"),
+    "leaves": ([f"exit()\n{R}", R], (0, 3, 0, 0), "05.1 SystemExit"),
     "Zoë Müller 12": ([HELPED, "", "", "", HELPER], (3, 0, 0, 0), ""),
     "elsewhere": ([HARD_CODED, "", "", "", R], (0, 3, 0, 0), ""),
     "handed_back": ([RETURNED], (0, 0, 0, 0), ""),
@@ -330,6 +365,7 @@ def test_each_gets_the_points_that_it_deserves(graded, student):
     page = feedback(course, student)
     for text in (f"Score: {sum(expected)}.0 / 12.0", remark, SAID.get(student, "")):
         assert text in page
+    assert "<script>1" not in page and "</script><h1>" not in page and "\x1b" not in page
     seed = re.search(r"seed=(\d+)", by_id(read(course, "source"), "test-05-1").source)[1]
     assert seed not in page and "_points" not in page  # who knows it can write results down
 
@@ -369,6 +405,52 @@ def test_without_bubblewrap_it_says_so_and_the_tool_s_faults_are_tried_again(ass
     changed = [p.parts[-3] for p, stamp in pages.items() if p.stat().st_mtime_ns != stamp]
     assert changed == ["hang"]
 
+    with Gradebook(f"sqlite:///{course / 'gradebook.db'}") as gradebook:
+        gradebook.find_grade("test-05-1", NAME, NAME, "hang").manual_score = 1
+        gradebook.db.commit()
+    run_tool(*grade, **plain)
+    assert points_in(read_table(course)["hang"]) == (1, 3, 3, 3)
+    (tmp_path / "late").mkdir()
+    hand_in("blank", course, tmp_path / "late/hang.ipynb")
+    (tmp_path / "late/right.ipynb").write_text("")
+    (tmp_path / "late/Paul.py").write_text("x = 1")
+    run_tool(*grade, "--submitted", tmp_path / "late", expect=1, **plain)
+    table = read_table(course)
+    assert points_in(table["hang"]) == (0, 0, 0, 0) and points_in(table["right"]) == (3, 3, 3, 3)
+    assert "points by hand were for the submission before: 05.1 1" in table["hang"]["remark"]
+    assert "the file is no notebook; the earlier one counts" in table["right"]["remark"]
+    assert table["Paul"]["remark"] == "not graded: no notebook, but Paul.py"
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_an_assignment_that_the_course_has_left_behind_is_not_graded(assignment, tmp_path):
+    course = shutil.copytree(assignment[0], tmp_path / "grading")
+    release = read(course, "release")
+    by_id(release, "test-05-2").metadata.nbgrader.points += 1
+    nbformat.write(release, course / f"release/{NAME}/{NAME}.ipynb")
+    hand_in("blank", course, tmp_path / "anna.ipynb")
+    result = run_tool("grade", "05", "--course", course, "--submitted", tmp_path, expect=1)
+    assert "make assignment NB=05, then grade again" in result.stderr
+
+
+@pytest.mark.slow
+def test_what_is_missing_in_a_submission_is_said(assignment):
+    release = read(assignment[0], "release")
+    stub = by_id(release, "solution-05-1").source
+    renamed = stub.replace("residual_block", "my_block")
+    known = [cell.source for cell in release.cells if cell.cell_type == "code"]
+    for code, remarks in (
+        ([renamed], ["05.1 there is no function residual_block"]),
+        (["print('another notebook')"], ["none of the functions is in it: another notebook?"]),
+        ([f"{stub}  # changed"], []),
+        ([*known, ""], []),
+    ):
+        notebook = copy.deepcopy(release)
+        assert rebuild(notebook, code, 1)[2] == remarks
+        if code == [renamed]:
+            assert by_id(notebook, "solution-05-1").source == renamed  # for the teacher to see
+
 
 @pytest.mark.slow
 @pytest.mark.processes
@@ -406,11 +488,17 @@ def test_the_command_line_says_what_is_missing_and_finds_what_platforms_pack(tmp
     assert "no notebook has the number '77'" in run_tool("grade", "77", *grade, expect=1).stderr
     assert "make assignment NB=05" in run_tool("grade", "05", *grade, expect=1).stderr
     names = ["Ada_1/06_y.ipynb", "Ada_1/05_x.ipynb", "Ben/work/05_x.ipynb", "E[1].ipynb"]
-    for name in (*names, ".hid/Dee.ipynb"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(name)
-    found = {student: paths[-1].read_text() for student, paths in find(tmp_path, "05").items()}
-    assert found == dict(zip(["Ada_1", "Ben", student_of("E[1]")], names[1:], strict=True))
+    names += ["F/05.zip", "GRETA.IPYNB", "h.txt"]
+    handed_in = tmp_path / "in"
+    for name in (*names, ".hid/Dee.ipynb", "GRETA.txt"):
+        (handed_in / name).parent.mkdir(parents=True, exist_ok=True)
+        (handed_in / name).write_text(name)
+    found = {student: paths[-1].read_text() for student, paths in find(handed_in, "05").items()}
+    students = ["Ada_1", "Ben", student_of("E[1]"), "F", "GRETA", "h"]
+    assert found == dict(zip(students, names[1:], strict=True))
+    run_tool("make", "05", *grade)
+    nowhere = run_tool("grade", "05", *grade, "--submitted", tmp_path / "nosuch", expect=1)
+    assert "there is no folder" in nowhere.stderr
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="needs make")

@@ -78,6 +78,14 @@ def read_outcome(text: str) -> Outcome:
     return Outcome(None, type(name, (Exception,), {})(text), changed)
 
 
+def computes(node: ast.AST) -> bool:
+    """Whether a statement calls something or repeats itself, outside of functions it defines."""
+    if isinstance(node, (ast.Lambda, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return False
+    kinds = (ast.Call, ast.Await, ast.For, ast.While, ast.With, ast.Raise, ast.Assert)
+    return isinstance(node, kinds) or any(map(computes, ast.iter_child_nodes(node)))
+
+
 def definitions(sources: Iterable[str]) -> Iterator[str]:
     """Yield what cells define without computing: imports, functions, classes, constants."""
     kinds = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
@@ -85,9 +93,8 @@ def definitions(sources: Iterable[str]) -> Iterator[str]:
         lines = ["" if re.match(r"\s*[%!]", line) else line for line in source.splitlines()]
         with contextlib.suppress(SyntaxError, ValueError, RecursionError, MemoryError):
             for node in ast.parse("\n".join(lines)).body:
-                calls = any(isinstance(part, (ast.Call, ast.Await)) for part in ast.walk(node))
-                constant = isinstance(node, (ast.Assign, ast.AnnAssign)) and not calls
-                if constant or isinstance(node, kinds):
+                constant = (ast.Assign, ast.AnnAssign, ast.If, ast.Try)
+                if isinstance(node, kinds) or isinstance(node, constant) and not computes(node):
                     whole = (node, *getattr(node, "decorator_list", ()))
                     yield "\n".join(lines[min(n.lineno for n in whole) - 1 : node.end_lineno])
 
@@ -96,6 +103,7 @@ def load(given: list[tuple[str, bool]]) -> InteractiveShell:
     """Make what runs cells as a notebook does, and run the course's own cells."""
     exercises.check = lambda exercise_id, answer: answer  # where a cell still calls it
     shell = InteractiveShell(config=Config({"HistoryManager": {"enabled": False}}))
+    shell.ask_exit = sys.exit
     shell.showtraceback = shell.showsyntaxerror = lambda *arguments, **options: None
     for source, whole in given:
         for part in [source] if whole else definitions([source]):

@@ -27,18 +27,18 @@ import pandas as pd
 from build_notebooks import ROOT, STUB, build
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_output
-from nbgrader.api import Gradebook
+from nbgrader.api import Gradebook, MissingEntry
 from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.converters.base import BaseConverter
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import capture_log
 from sandbox import no_orphans, read_bounded, run, stop, verdict, why_not_isolated
 from sqlalchemy.exc import SAWarning
-from submissions import CHECK, find, printable, read_code, rebuild
+from submissions import CHECK, find, printable, read_code, rebuild, student_of
 from tqdm import tqdm
 from traitlets.config import Config, PyFileConfigLoader
 
-from srlib.exercises import get_exercise
+from srlib.exercises import get_exercise, list_exercises
 
 CONFIG = f"""\
 # Written by tools/assignment.py; lost and written again with each run.
@@ -160,47 +160,105 @@ def noted(course: Course, student: str) -> dict:
     return course.read(f"rebuilt/{student}").metadata["grading"]
 
 
-def grade_one(course: Course, student: str, files: list[Path], unfit: str, limits: dict) -> None:
+def taken(course: Course, student: str, files: list[Path]) -> tuple[bytes, list[str]]:
+    """Return the content of the last of `files`, or of what was handed in before, and remarks."""
+    path, before = files[-1], course.notebook(f"submitted/{student}")
+    remarks = [f"newer than {other.name}" for other in files[:-1][:3]]
+    if len(files) > 4:
+        remarks.append(f"and than {len(files) - 4} more: is this folder one learner's?")
+    if student_of(path.stem) != student and not path.stem.startswith(course.name[:2]):
+        remarks.append(f"taken: {path.name}")
+    try:
+        if path.suffix.lower() != ".ipynb":
+            raise ValueError(f"no notebook, but {path.name}")
+        content = read_bounded(path, SIZE)
+        read_code(content)
+    except Exception as error:
+        if path == before or not before.is_file():
+            raise
+        return before.read_bytes(), [f"{path.name}: {error}; the earlier one counts"]
+    return content, remarks
+
+
+def grade_one(course: Course, student: str, files: list[Path], unfit: str, limits: dict) -> bool:
     """Run the last of a student's `files`, and write down its points for nbgrader.
 
-    What was graded before is left as it is. Any error leaves a submission ungraded.
+    What was graded before is left as it is. Any error leaves a submission ungraded. Returns whether
+    another content was graded before.
     """
-    content = read_bounded(files[-1], SIZE)
-    course.notebook(f"submitted/{student}").parent.mkdir(parents=True, exist_ok=True)
-    course.notebook(f"submitted/{student}").write_bytes(content)
+    content, about = taken(course, student, files)
     source = course.notebook("source").read_text(encoding="utf-8")
-    made_of = hashlib.sha256(content + f"{source} {limits}".encode()).hexdigest()
-    if noted(course, student).get("made_of") == made_of:
-        return
+    module = (ROOT / f"srlib/exercises/nb{course.name[:2]}.py").read_bytes()
+    of_content = hashlib.sha256(content).hexdigest()
+    made_of = hashlib.sha256(content + module + f"{source} {limits} {about}".encode()).hexdigest()
+    before = noted(course, student)
+    if before.get("made_of") == made_of:
+        return False
     for step in ("rebuilt", "autograded", "feedback"):
         shutil.rmtree(course.notebook(f"{step}/{student}").parent, ignore_errors=True)
+    course.notebook(f"submitted/{student}").parent.mkdir(parents=True, exist_ok=True)
+    course.notebook(f"submitted/{student}").write_bytes(content)
     notebook = course.read("release")
     cells, tasks, remarks = rebuild(notebook, read_code(content), seed_of(source))
     answers = run(cells, tasks, isolated=not unfit, **limits)
+    elsewhere = "\n".join(cells["added"])
     tests = [cell for cell in notebook.cells if CHECK.search(cell.source)]
     for task, test in zip(tasks, tests, strict=True):
         earned, text = verdict(task, answers[task.id])
         if stopped := answers[task.id].stopped:
             remarks.append(f"{task.id} {stopped.splitlines()[0][:200]}")
+        for name in set(re.findall(r"name '(\w+)' is not defined", text)):
+            if re.search(rf"^\s*{name}\b[^=\n]*=(?!=)", elsewhere, re.MULTILINE):
+                remarks.append(f"{task.id} needs {name}, which another cell computes")
         lines = (textwrap.fill(t, 90, subsequent_indent="    ") for t in text.splitlines())
         points = {"text/plain": str(earned)}  # which nbgrader takes for partial credit
         test.outputs = [
             new_output("stream", name="stdout", text=printable("\n".join(lines)) + "\n"),
             new_output("execute_result", points, execution_count=1),
         ]
-    remarks += [f"newer than {path.name}" for path in files[:-1]]
-    remarks = list(map(printable, remarks + ["not isolated"] * bool(unfit)))
-    note = "".join(f"- {remark}\n" for remark in remarks)
+    remarks = [*remarks, *about, *["not isolated"] * bool(unfit)]
+    remarks = [" ".join(printable(remark).split()) for remark in remarks]
+    # As code: a learner's words must not become HTML in a teacher's browser.
+    note = "".join(textwrap.indent(textwrap.fill(f"- {r}", 90), "    ") + "\n" for r in remarks)
     notebook.cells[1:1] = [new_markdown_cell(f"Remarks:\n\n{note}", id="remarks")] * bool(remarks)
-    notebook.metadata["grading"] = {"made_of": made_of, "remarks": remarks}
+    notebook.metadata["grading"] = {"made_of": made_of, "content": of_content, "remarks": remarks}
     course.notebook(f"rebuilt/{student}").parent.mkdir(parents=True)
     nbformat.write(notebook, course.notebook(f"rebuilt/{student}"))
+    return before.get("content", of_content) != of_content
+
+
+def is_outdated(course: Course) -> bool:
+    """Whether exercises have other cases than when the assignment was made, or are no more."""
+    now = {key: len(get_exercise(key).cases()) for key in list_exercises().index}
+    return any(now.get(key) != most for key, most in points_of(course.read("release")).items())
+
+
+def forget(course: Course, student: str) -> str:
+    """Remove from nbgrader's database what belongs to an earlier submission; return a remark."""
+    with Gradebook(f"sqlite:///{course.root / 'gradebook.db'}") as gradebook:
+        try:
+            found = gradebook.find_submission_notebook(course.name, course.name, student).grades
+        except MissingEntry:
+            return ""
+        by_hand = {
+            g.name.removeprefix("test-").replace("-", "."): f"{g.manual_score:g}"
+            for g in found
+            if g.manual_score is not None
+        }
+        gradebook.remove_submission(course.name, student)
+    text = ", ".join(f"{key} {points}" for key, points in by_hand.items())
+    return f"points by hand were for the submission before: {text}" if by_hand else ""
 
 
 def grade(course: Course, found: dict[str, list[Path]], **limits: float) -> pd.DataFrame:
     """Grade what was `found` and all that lies in ``submitted``; return a row for each student."""
     if not course.notebook("release").is_file():
         sys.exit(f"there is no assignment yet: make assignment NB={course.name[:2]}")
+    if is_outdated(course):
+        sys.exit(
+            "the course has changed since this assignment was made, and its exercises have other "
+            f"cases. make assignment NB={course.name[:2]}, then grade again: all are graded anew"
+        )
     kept = course.root.glob(f"submitted/*/{course.name}/*.ipynb")
     kept = sorted(kept, key=lambda path: path.stem == course.name)  # the right name comes last
     found = {path.parts[-3]: [path] for path in kept} | found
@@ -209,25 +267,28 @@ def grade(course: Course, found: dict[str, list[Path]], **limits: float) -> pd.D
         sys.exit(f"nothing to grade: put notebooks at {where}, or give --submitted")
     if unfit := why_not_isolated():
         print(f"not isolated: {unfit}. See docs/teaching.md.", file=sys.stderr)
-    failed, jobs = {}, {}
+    failed, jobs, renewed = {}, {}, []
     with no_orphans(), ThreadPoolExecutor(WORKERS) as pool:
         try:
             for student, files in found.items():
                 jobs[pool.submit(grade_one, course, student, files, unfit, limits)] = student
             for job in tqdm(as_completed(jobs), "grading", len(jobs), unit="notebook"):
                 if error := job.exception():  # whatever one submission does, the others are graded
-                    failed[jobs[job]] = f"{NOT_GRADED}: {error}"
+                    failed[jobs[job]] = f"{NOT_GRADED}: {printable(str(error))}"
+                elif job.result():
+                    renewed.append(jobs[job])
         finally:
             stop.set()  # what still runs after Ctrl-C
             pool.shutdown(cancel_futures=True)
-    trouble = ""
+    trouble, about = "", {student: forget(course, student) for student in renewed}
     if len(failed) < len(found):
         trouble = course.run(Autograde, force=False) or course.run(GenerateFeedback, force=False)
     students = sorted(found)
-    return pd.DataFrame([row_of(course, s, failed.get(s, ""), trouble) for s in students])
+    rows = [row_of(course, s, failed.get(s, ""), about.get(s, ""), trouble) for s in students]
+    return pd.DataFrame(rows)
 
 
-def row_of(course: Course, student: str, failed: str, trouble: str) -> dict:
+def row_of(course: Course, student: str, failed: str, about: str, trouble: str) -> dict:
     """Return and print a student's row, with points that a teacher changed in formgrader."""
     points = points_of(course.read("release"))
     scores, total, most = dict.fromkeys(points, ""), "", sum(points.values())
@@ -241,7 +302,7 @@ def row_of(course: Course, student: str, failed: str, trouble: str) -> dict:
             total = f"{sum(earned.values()):g}"
     except Exception as error:
         failed = f"{NOT_GRADED}: {[repr(error), *trouble.strip().splitlines()][-1]}"
-    remark = failed or "; ".join(remarks)
+    remark = failed or "; ".join(filter(None, [*remarks, about]))
     each = "  ".join(f"{key} {scores[key]}/{points[key]}" for key in points)
     print(f"{student}: {each}  total {total}/{most}  {remark}".rstrip())
     return {"student": student, **scores, "total": total, "max": most, "remark": remark}
@@ -262,8 +323,10 @@ def main() -> int:
         make(course)
         return 0
     found, folder = {}, options.submitted and options.submitted.expanduser()
+    if folder and not folder.is_dir():
+        sys.exit(f"there is no folder {folder}")
     if folder and not (found := find(folder, options.number)):
-        sys.exit(f"no .ipynb files in {folder}")
+        sys.exit(f"nothing lies in {folder}")
     rows = grade(course, found, seconds=options.seconds, memory_gb=options.memory)
     table = course.root / f"{course.name}.csv"
     rows.to_csv(table, index=False, encoding="utf-8-sig")  # for spreadsheets

@@ -264,6 +264,10 @@ def _mean_cases():
         Case("five pictures", ([noise_image(4, 3, seed) for seed in range(5)],)),
         Case("nine pictures", ([noise_image(3, 5, seed) for seed in range(9)],)),
         Case("a single picture", ([noise_image(5, 2)],)),
+        Case(
+            "six pictures from an iterator, one at a time",
+            (iter([noise_image(4, 2, seed) for seed in range(10, 16)]),),
+        ),
     )
 
 

@@ -182,17 +182,16 @@ def _step_with(network, lr, hr, optimizer, *, loss=F.l1_loss, order="zero backwa
     return value if last == "tensor" else value.item()
 
 
-def _take_two_steps(step, network, lr, hr, optimizer):
-    """Old gradients are there before the first step, as after another batch."""
+def _take_three_steps(step, network, lr, hr, optimizer):
+    """No gradient is there before the first step; then there is one, as after another batch."""
+    losses = [step(network, lr, hr, optimizer)]
     for weight in network.parameters():
         weight.grad = torch.ones_like(weight)
-    losses = [step(network, lr, hr, optimizer) for _ in range(2)]
+    losses += [step(network, lr, hr, optimizer) for _ in range(2)]
     return {
-        "the losses of two steps": losses,
-        "whether a loss keeps its graph": any(
-            isinstance(loss, torch.Tensor) and loss.requires_grad for loss in losses
-        ),
-        "the weights after two steps": [weight.detach() for weight in network.parameters()],
+        "the losses of three steps": losses,
+        "whether a loss is a tensor still": any(isinstance(loss, torch.Tensor) for loss in losses),
+        "the weights after three steps": [weight.detach() for weight in network.parameters()],
     }
 
 
@@ -215,7 +214,7 @@ _TRAIN_STEP = Exercise(
     title="a step of training",
     reference=_train_step,
     tolerance=1e-5,
-    probe=_take_two_steps,
+    probe=_take_three_steps,
     cases=lambda: (
         _step_case("plain descent", torch.optim.SGD, 0),
         _step_case("Adam", torch.optim.Adam, 1),
@@ -223,8 +222,8 @@ _TRAIN_STEP = Exercise(
     mistakes=(
         Mistake(
             lambda *arguments: _step_with(*arguments, order="backward step zero"),
-            "The old gradients are forgotten only after the step, so the first step still has "
-            "those of another batch in it. Forget them before backward.",
+            "The old gradients are forgotten only after the step, so those of another batch, which "
+            "may be there before the first step, are in it. Forget them before backward.",
         ),
         Mistake(
             lambda *arguments: _step_with(*arguments, order="backward step"),
@@ -252,8 +251,8 @@ _TRAIN_STEP = Exercise(
         ),
         Mistake(
             lambda *arguments: _step_with(*arguments, last="tensor"),
-            "This is the tensor, which keeps everything it was computed from. Return the number "
-            "in it.",
+            "This is a tensor, which may keep everything it was computed from, on the GPU too. "
+            "Return the number in it.",
         ),
     ),
     hints=(

@@ -5,6 +5,7 @@ import torch
 
 from srlib.exercises.grading import Case, Exercise, Mistake
 from srlib.exercises.probes import with_gradients
+from srlib.exercises.safe_call import Misfit
 
 __all__ = ["EXERCISES"]
 
@@ -22,7 +23,10 @@ def _uneven(*shape: int, axis: int, seed: int = 0) -> torch.Tensor:
 def _in_an_array(answer, *arguments):
     """Call an answer whose numbers or booleans may also be in a tensor, a list or a tuple."""
     found = answer(*arguments)
-    if isinstance(found, (list, tuple)):
+    if type(found).__module__ == "torch.return_types":
+        name = type(found).__name__
+        raise Misfit(f"{name} returns two things, values and indices. Take the one that you need.")
+    if isinstance(found, (list, tuple)) and all(np.ndim(x) == 0 for x in found):
         found = np.array([x.item() if isinstance(x, torch.Tensor) else x for x in found])
     return found.numpy(force=True) if isinstance(found, torch.Tensor) else found
 
@@ -62,6 +66,11 @@ _CHANNELS_TO_KEEP = Exercise(
             lambda weight, count: _largest_first(weight.abs().sum(dim=(1, 2, 3)), count),
             "The right channels, the largest first. Their order must stay as it was, or the next "
             "layer's weights no longer fit.",
+        ),
+        Mistake(
+            lambda weight, count: weight.abs().sum(dim=(1, 2, 3)).argsort()[-count:],
+            "The right channels, in the order of their norms. Sort their numbers: the order must "
+            "stay as it was.",
         ),
         Mistake(
             lambda weight, count: (
@@ -139,6 +148,13 @@ def _zeros_become_nan(weight, bits, axis=None):
     return torch.round(weight / step) * step
 
 
+def _without_abs(weight, bits, axis=None):
+    others = [dim for dim in range(weight.ndim) if dim != axis]
+    largest = weight.amax() if axis is None else weight.amax(others, keepdim=True)
+    step = largest / (2 ** (bits - 1) - 1)
+    return torch.round(weight / step) * step
+
+
 def _with_zero_point(weight, bits, axis=None):
     others = [dim for dim in range(weight.ndim) if dim != axis]
     low, high = (
@@ -171,6 +187,8 @@ _QUANTISE = Exercise(
         Case("one step for all, 3 bits", (_uneven(4, 3, 3, 3, axis=0, seed=1), 3, None)),
         Case("a step for each index of axis 0", (_uneven(4, 3, 3, 3, axis=0, seed=2), 4, 0)),
         Case("a step for each index of axis 1", (_uneven(5, 3, 2, 2, axis=1, seed=3), 4, 1)),
+        Case("a step for each index of axis 2", (_uneven(2, 3, 5, 2, axis=2, seed=7), 4, 2)),
+        Case("without an axis", (_uneven(4, 3, 3, 3, axis=0, seed=8), 3)),
         Case("a channel of zeros", (_one_channel_silent(), 8, 0)),
         Case("negative weights only", (-_noise(3, 2, 3, 3, seed=5).abs(), 5, 0)),
         Case("2 bits, of long filters", (_noise(3, 4, 1, 5, seed=6), 2, 0)),
@@ -244,6 +262,14 @@ _QUANTISE = Exercise(
             "The largest weight is taken with its sign. A negative weight can be the largest.",
         ),
         Mistake(
+            _without_abs,
+            "The largest weight is taken with its sign. A negative weight can be the largest.",
+        ),
+        Mistake(
+            lambda weight, bits, axis=None: _quantise(weight, 8, axis),
+            "The step is that of 8 bits, whatever `bits` says.",
+        ),
+        Mistake(
             _zeros_become_nan,
             "A channel of zeros has the step 0, and 0 / 0 is no number. Give it any other step.",
         ),
@@ -295,6 +321,7 @@ _STRAIGHT_THROUGH = Exercise(
         Case("one step for all, 8 bits", (_uneven(4, 3, 3, 3, axis=0), 8, None)),
         Case("a step for each index of axis 0", (_uneven(4, 3, 3, 3, axis=0, seed=2), 4, 0)),
         Case("a step for each index of axis 1", (_uneven(5, 3, 2, 2, axis=1, seed=3), 4, 1)),
+        Case("without an axis", (_uneven(4, 3, 3, 3, axis=0, seed=8), 3)),
         Case("a channel of zeros", (_one_channel_silent(), 4, 0)),
         Case("2 bits, of long filters", (_noise(3, 4, 1, 5, seed=6), 2, 0)),
     ),

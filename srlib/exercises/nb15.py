@@ -296,7 +296,8 @@ _FARTHEST = Exercise(
         ),
         Mistake(
             lambda points, count: _farthest(points, count, best=torch.argmin),
-            "This takes the nearest point instead of the farthest; it finds the chosen ones again.",
+            "Chosen points are chosen again. Either the nearest one is taken, not the farthest, or "
+            "the distances begin with 0. They begin with infinity.",
         ),
         Mistake(
             lambda points, count: _farthest(points, count, first=_from_the_middle),

@@ -1,12 +1,13 @@
 """Exercises: perception."""
 
-import inspect
-
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from srlib.exercises.comparison import in_words
 from srlib.exercises.grading import Case, Exercise, Mistake
+from srlib.exercises.safe_call import Misfit
 
 __all__ = ["EXERCISES"]
 
@@ -21,10 +22,9 @@ def _noise(*shape: int, seed: int = 0) -> torch.Tensor:
 def _in_a_tensor(answer, *arguments):
     """Call an answer whose numbers may also be in an array, a list or a tuple."""
     found = answer(*arguments)
-    if isinstance(found, list | tuple):
-        found = [float(x) for x in found]
-    untouched = found is None or inspect.isgenerator(found)  # of which the grading has a sentence
-    return found if untouched else torch.as_tensor(found)
+    if isinstance(found, list | tuple) and all(np.ndim(x) == 0 for x in found):
+        found = torch.tensor([float(x) for x in found])
+    return torch.from_numpy(found) if isinstance(found, np.ndarray) else found
 
 
 def _wasserstein(a, b):
@@ -133,8 +133,13 @@ def _both_with_gradients(answer, real, fake):
         original.copy_(copy.detach())  # there it is noticed that an input was changed
     if found is None:
         return None
+    if isinstance(found, torch.Tensor) and found.dim() == 1:
+        found = found.unbind()
     if not isinstance(found, list | tuple) or len(found) != 2:
-        raise TypeError("return two losses, the discriminator's and then the generator's")
+        yours = in_words(found)
+        raise Misfit(
+            f"Return two losses: the discriminator's, then the generator's. Yours: {yours}."
+        )
     names = "the discriminator's loss", "the generator's loss"
     result = {}
     for name, loss in zip(names, found, strict=True):
@@ -251,6 +256,13 @@ _LOSSES = Exercise(
             "exactly 0 or 1. F.softplus stays finite.",
         ),
         Mistake(
+            _with(
+                lambda real, fake: F.softplus(-real.mean()) + F.softplus(fake.mean()),
+                lambda real, fake: F.softplus(-fake.mean()),
+            ),
+            "The mean is taken before softplus. It belongs after it.",
+        ),
+        Mistake(
             _with(lambda real, fake: _of_discriminator(real, fake.detach()), _of_generator),
             "The discriminator's loss sends no gradient through the generated pictures' logits, so "
             "it learns nothing from them. To detach is right, but the picture, not the logits.",
@@ -308,19 +320,19 @@ def _cut_off_for_good(discriminator, optimizer, sr, hr):
     return _discriminator_step(discriminator, optimizer, sr.detach_(), hr)
 
 
-def _two_turns(step, discriminator, optimizer, sr, hr):
-    """Take two turns; before each, the generator's has left gradients in the discriminator."""
+def _three_turns(step, discriminator, optimizer, sr, hr):
+    """Take three turns; before all but the first, the generator's has left gradients there."""
     generator = torch.ones(1, dtype=sr.dtype, requires_grad=True)
     losses, pictures = [], []
-    for _ in range(2):
+    for turn in range(3):
         for weight in discriminator.parameters():
-            weight.grad = torch.ones_like(weight)
+            weight.grad = torch.ones_like(weight) if turn > 0 else None
         pictures.append(sr * generator)
         losses.append(step(discriminator, optimizer, pictures[-1], hr))
     if all(loss is None for loss in losses):
         return None
     return {
-        "the losses of two turns": [
+        "the losses of three turns": [
             loss.item() if isinstance(loss, torch.Tensor) else loss for loss in losses
         ],
         "the discriminator's weights": [weight.detach() for weight in discriminator.parameters()],
@@ -347,7 +359,7 @@ def _turn_case(name, kind, seed):
 _DISCRIMINATOR_STEP = Exercise(
     title="the discriminator's turn",
     reference=_discriminator_step,
-    probe=_two_turns,
+    probe=_three_turns,
     tolerance=1e-7,
     cases=lambda: (
         _turn_case("plain descent", torch.optim.SGD, 0),
