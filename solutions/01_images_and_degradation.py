@@ -388,7 +388,7 @@ show(
 
 # %% [markdown]
 # Now with your hands. The LR picture is shown enlarged to the old size, one square for each
-# pixel. Try this: find the noise that doubles the size of the JPEG file. Then see which of
+# pixel. Try this: find the noise that makes the JPEG file half as large again. Then see which of
 # the four you notice first when all are weak.
 
 
@@ -769,8 +769,9 @@ print(f"LR error of the mean: {lr_error(mean, lr, 4):.2f} grey levels")
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# No. The mean wins, whichever answer is true: 30.27 dB at worst, where a guess reaches 27.40 at
-# best. It is a valid answer too, and it is blurred, because the details of the sharp ones cancel.
+# No. A wrong guess reaches 27.40 dB at best, the mean 30.27 at worst. One guess in nine is right,
+# but that does not make up for the others. The mean is a valid answer too, and it is blurred,
+# because the details of the sharp ones cancel.
 #
 # </details>
 

@@ -151,7 +151,7 @@ print(f"{grey.shape} -> {yours.shape}, largest difference {gap:.0e}")
 # <details><summary>What happened</summary>
 #
 # The kernel of 3 fits into a row of 5 three times and into one of 6 four times: 3x4. Each
-# convolution without padding takes `kernel - 1` pixels from both sides of the picture.
+# convolution without padding makes height and width smaller by `kernel - 1`.
 #
 # </details>
 #
@@ -343,10 +343,11 @@ show(figure, "The loss falls steeply in the first steps, then slowly and with mu
 # <details><summary>What happened</summary>
 #
 # At first there is no picture: three layers of small random weights made nearly black of a good
-# bicubic image. The loss falls fast while brightness and colour come right, and the outlines return
-# with them, since they were in the input all the time. Then it crawls. After these steps the
-# network is still worse than its own input. The loss is noisy because each batch holds other
-# patches, and some are harder.
+# bicubic image. The outlines come first, in the wrong colour: they were in the input all the time.
+# Brightness follows, and colour comes last; at the end the iris is still too brown. (The score is
+# of the luma and does not see that.) The loss falls fast at first, then it crawls. After these
+# steps the network is still worse than its own input. The loss is noisy because each batch holds
+# other patches, and some are harder.
 #
 # </details>
 
@@ -356,7 +357,7 @@ show(figure, "The loss falls steeply in the first steps, then slowly and with mu
 # From here on the course calls `srlib.training.train`. Open it (Ctrl-click, or `train??`): it is
 # your loop, with a schedule for the learning rate, a log, and checkpoints so that nothing is lost
 # when somebody pulls the plug. With all that turned off it must give your losses, to the last
-# digit. Does it?
+# digit. Does it? (If you wrote the loss another way, the last digit may differ.)
 
 # %%
 torch.manual_seed(0)
@@ -383,7 +384,7 @@ print("the same losses, to the last digit:", equal)
 @torch.no_grad()
 def as_bicubic(network):
     """Let channels 0, 1 and 2 of each layer hand on red, green and blue."""
-    for layer in network:
+    for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             middle = layer.kernel_size[0] // 2
             layer.weight[:3] = 0
@@ -549,7 +550,7 @@ show(figure, "Correlation falls with the shift; the more is pooled, the slower i
 # each decibel is detail that they found. The two that pool even have more parameters, since they
 # have further to enlarge.
 #
-# Two details see to it that pooling is compared, and nothing else. A ReLU that is off everywhere
+# Two details see to it that none of the three dies early. A ReLU that is off everywhere
 # gets no gradient and never comes back. With L1 that happened to all channels of the networks that
 # pool, within some hundred steps (measured apart, from three starts). So here a negative value
 # becomes a tenth of itself, by a **leaky ReLU**, and the loss is the mean *squared* difference.
@@ -616,8 +617,12 @@ pooling_table.round(2)
 # The features that were pooled still know that there is an eye. The deconvolution has to guess
 # where its outline runs. Under the squared difference the best guess is the mean of all places, and
 # the mean of many thin lines is hardly there. That is what the last column says: one pooling leaves
-# little more than a third of the gain, two leave next to nothing. Patience does not bring it back:
-# in the long run the curves lie further apart at the end than after 150 steps.
+# little more than a third of the gain, two leave next to nothing. In the long run the curves lie
+# further apart at the end than after 150 steps.
+#
+# The grid of the networks that pool is coarser too, and holds fewer numbers. How much of the loss
+# comes from that, and how much from the maximum, is not measured here. A convolution of stride 2 in
+# the place of a convolution and a pooling would tell.
 #
 # </details>
 
@@ -771,7 +776,7 @@ cost.round(2)
 # A step of the listing takes many times as long as one of SRCNN, though it gets a single patch
 # where SRCNN gets eight. In the long run it stays far below the bicubic image that it was given.
 # A fair word: what it would reach after weeks on a large GPU was not measured here. What was
-# measured is the price of a step, and how far some hundred steps lead.
+# measured is the price of a step, and how far a hundred steps lead.
 #
 # </details>
 
@@ -845,10 +850,10 @@ depth_table.round(2)
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# See the table, which is the long run's. Two, six and ten layers end within some tenths of each
-# other, hardly more than what seeds differ: more layers bring next to nothing. Twenty are worse by
-# two decibels and more. No depth reaches the bicubic image that it was given: such a stack has to
-# learn first how to hand a picture on.
+# See the table, which is the long run's. All have the same learning rate. Two, six and ten layers
+# end within some tenths of each other: six are ahead of two with every seed, ten are not ahead of
+# six. Twenty are worse by two decibels, more or less. No depth reaches the bicubic image that it
+# was given: such a stack has to learn first how to hand a picture on.
 #
 # The deep ones do not overfit: their loss on the training patches is worse too. He and others
 # (2016) called it **degradation**: a deeper stack could always do what the shallow one does, if the
@@ -857,7 +862,10 @@ depth_table.round(2)
 # </details>
 
 # %% [markdown]
-# ## 7. The reason, before the first step
+# ## 7. One reason, before the first step
+#
+# He and others saw degradation in normalised networks, whose gradients do not vanish. In these
+# plain ones vanishing comes on top.
 #
 # The gradient reaches the first layer through all others. Torch initialises a convolution with
 # weights of variance 1 / (3 inputs), and a ReLU lets half of the signal's power through. So a
@@ -933,7 +941,7 @@ pd.DataFrame(
 # same grey whatever goes in, and there is nothing to learn from but the grey.
 #
 # He's initialisation keeps the gradient level. The long run of section 6 says how much that cures:
-# one seed of three got away from the bottom, and none came near the shallow stacks. It repairs the
+# one seed of three got away from the bottom, and stays behind the shallow stacks. It repairs the
 # start, not the plan, in which every layer has to hand on the whole picture. Notebook 05 gives the
 # picture a way around them: rung 3.
 
@@ -1038,8 +1046,8 @@ for run in (long_start, long_pooling, long_listing, long_depth):
 # - SRCNN is far ahead if it starts as bicubic interpolation. In the long run a random start nearly
 #   catches up: a good start is time saved.
 # - Pooling buys indifference to position, and super-resolution pays for it with detail.
-# - Parameters are not quality. The listing has hundreds of times as many as SRCNN, and on two CPU
-#   cores it gets nowhere.
+# - Parameters are not quality. The listing has far more than a hundred times as many as SRCNN, and
+#   on two CPU cores it gets nowhere.
 # - Plain stacks lose the gradient and the picture by a constant factor a layer.
 #
 # ## Pitfalls

@@ -690,12 +690,12 @@ print(f"at x1 bicubic returns the picture itself; implicit: {same:.1f} dB, so it
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# They lie close together, and who is ahead depends on the scale. The implicit network is where the
-# shared one takes a detour, most of all at 1.25. The shared one is at 2 and 4, where it has tails
-# of its own, and beyond 4. Cells that the implicit one never saw are not the reason: held at 1/4,
-# which is the line before the last, it gains next to nothing. And it is behind at 4 already. At the
-# other scales the seeds disagree. The rival is larger and was trained for hours, and that counts
-# for more than either idea.
+# They lie close together, and who is ahead depends on the scale. The implicit network is at 1.25
+# and 2.5, two of the scales where the shared one takes a detour. The shared one is at 2 and 4,
+# where it has tails of its own, and beyond 4. Cells that the implicit one never saw are not the
+# reason: held at 1/4, which is the line before the last, it gains next to nothing. And it is behind
+# at 4 already. At the other scales the seeds disagree. The rival is larger and was trained for
+# hours, and that counts for more than either idea.
 #
 # </details>
 #
@@ -865,7 +865,7 @@ print(f"at {radius - 1} {largest[radius - 1]:.1e}, at {radius} {largest[radius]:
 # <details><summary>What happened</summary>
 #
 # Less. The field by formula is the farthest that anything can come from. Most of what arrives comes
-# from much nearer (Luo et al., 2016), and the influence falls by a large factor for each pixel. So
+# from much nearer (Luo et al., 2016), and the influence falls by about half for each pixel. So
 # an 8-bit picture stops changing before the receptive field is reached. Which halo is enough for
 # that depends on the picture and on the weights; the receptive field is always enough.
 #
@@ -1120,7 +1120,7 @@ table.round(2)
 #
 # </details>
 #
-# Networks with attention lead the tables of PSNR, with a hundred times the weights and days of
+# Networks with attention lead the tables of PSNR, with hundreds of times the weights and days of
 # training. This long run says nothing about them. It says what a small network gets for its
 # milliseconds.
 #
@@ -1320,8 +1320,8 @@ MODULE += """
 
 def enlarge_file(source, target, row_spans, column_spans, upscaler, scale):
     # From a TIFF in strips to a tiled BigTIFF, in memory for a row of LR tiles.
-    height, width = row_spans[-1][1] * scale, column_spans[-1][1] * scale
-    tile = (row_spans[0][1] * scale, column_spans[0][1] * scale)
+    height, width = (int(spans[-1][1]) * scale for spans in (row_spans, column_spans))
+    tile = [int(spans[0][1]) * scale for spans in (row_spans, column_spans)]
     with tifffile.TiffFile(source) as tiff:
         tifffile.imwrite(
             target,
@@ -1433,7 +1433,8 @@ def peaks(sides, halo, with_network=False):
     for side in sides:
         path = work / f"source_{side}.tif"
         write_source(path, sample_image("coffee"), side)
-        files.append((str(path), None if halo is None else tile_spans(side, 64, halo)))
+        spans = () if halo is None else tile_spans(side, 64, halo)
+        files.append((str(path), [[int(place) for place in span] for span in spans] or None))
     task = json.dumps({"network": with_network, "files": files})
     command = [sys.executable, "-c", JOB]
     done = subprocess.run(
@@ -1480,17 +1481,14 @@ for name in ("bicubic, in tiles", "network, in tiles"):
 # %% [markdown]
 # <details><summary>What happened</summary>
 #
-# Level for both that work in tiles, whatever the size; rising with the number of pixels for the one
-# that holds the picture. The network's line lies higher, by what its features take for one tile.
+# Level for both that work in tiles, at every size that was measured; rising with the number of
+# pixels for the one that holds the picture. The network's line lies higher, by what its features
+# take for one tile.
 #
 # </details>
 #
 # The band is what is left of the source: it grows with the picture's width, so with the root of
 # the number of pixels. A source that is tiled itself would not even need that.
-
-# %% tags=["folded"]
-# @title Tidy up
-folder.cleanup()
 
 # %% [markdown]
 # ## What you saw
@@ -1513,7 +1511,7 @@ for scale in scales:
     found = {kind: at_scale(both_long, kind, scale).mean() - bicubic_db[scale] for kind in weights}
     text = ", ".join(f"{kind} {gain:+.2f} dB" for kind, gain in found.items())
     print(f"x{scale}, over bicubic, long run: {text}")
-print(f"halo: {no_trace} LR pixels leave no trace in 8 bits, {radius} never can")
+print(f"halo: on this picture {no_trace} LR pixels leave no trace in 8 bits, in theory {radius}")
 for kind, value in table["long run (dB)"].items():
     print(f"{kind}: {value - tasks[4].bicubic_db:+.2f} dB over bicubic, long run")
 grown = runs["bicubic, in tiles"][-1, 1] - runs["bicubic, in tiles"][1, 1]

@@ -816,9 +816,8 @@ panels[1].axhline(table["original"]["NIQE"], color="grey", lw=0.8, label="origin
 panels[1].legend(frameon=False, fontsize=9)
 show(
     figure,
-    "The perception-distortion plane. A curve of blends leads from the faithful network, at the "
-    "upper right, to the pleasing one, at the lower left. Bicubic lies behind it. Grain lies near "
-    "it by patches, and before it by NIQE.",
+    "The perception-distortion plane. A curve of blends leads from faithful, upper right, to "
+    "pleasing, lower left. Bicubic lies behind it; grain near it by patches, before it by NIQE.",
 )
 
 # %% [markdown]

@@ -269,8 +269,14 @@ class TestPage:
             if content is None:
                 path.write_bytes(path.read_bytes()[:3000])
         visitor.open("#a=nearest&b=bicubic")
+        about = visitor.page.inner_text("#credit"), visitor.page.is_checked("#shrink")
+        scores = visitor.scores("b")
         visitor.choose(path)
+        visitor.wait()
         assert words in visitor.message()
+        # what was open still is
+        assert about == (visitor.page.inner_text("#credit"), visitor.page.is_checked("#shrink"))
+        assert visitor.scores("b") == scores
         # and it goes on
         visitor.choose(write(tmp_path / "good.png", noise(40, 50)))
         assert visitor.message() == "" and "good.png" in visitor.page.inner_text("#credit")

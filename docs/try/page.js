@@ -72,6 +72,7 @@ const answers = {
   opened({ id, width, height, overview }) {
     if (id !== opening) return;
     opened = { width, height };
+    before = null;
     view.setOverview(overview);
     say(computes ? "" : NO_WEBASSEMBLY);
     show();
@@ -131,7 +132,15 @@ const answers = {
     if (during === "render" && id !== request) return;
     working("");
     say(text);
-    if (during === "open" && opened) show();
+    if (during === "open" && opened) {
+      if (before) {
+        own = before.own;
+        change(before.settings, false);
+        before = null;
+      }
+      show();
+      wanted = true; // opening has cancelled it
+    }
     now("failed");
     if (wanted) ask();
   },
@@ -139,12 +148,17 @@ const answers = {
 
 // ---- photographs -------------------------------------------------------------------------------
 
+let before = null; // what to go back to if a visitor's own file cannot be opened
+
 function openCourse(name) {
+  before = null;
   own = null;
   openBy({ place: `photographs/${name}`, name });
 }
 
 function openOwn(blob, name) {
+  const { image, shrink, zoom, x, y } = state;
+  before ??= { own, settings: { image, shrink, zoom, x, y } };
   own = name;
   touched = true;
   change({ image: OWN, shrink: false, zoom: 1, x: 0.5, y: 0.5 }, false);
@@ -326,6 +340,7 @@ function say(text) {
 
 let saving = false;
 let saves = 0;
+let fileName = "";
 
 function save() {
   if (!opened) return;
@@ -333,6 +348,8 @@ function save() {
   $("save").disabled = true;
   const { scale, shrink, kernel, blur, noise, jpeg, strength } = state;
   const settings = { scale, shrink, kernel, blur, noise, jpeg, strength };
+  const stem = own ? own.replace(/\.[^.]*$/, "") : state.image;
+  fileName = `${stem}_x${scale}_${state.b}.png`; // all of it can change before the file is made
   pixels.postMessage({ type: "save", id: ++saves, settings, method: state.b });
   working("Making the file", 0);
 }
@@ -340,8 +357,7 @@ function save() {
 function download(blob) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  const stem = own ? own.replace(/\.[^.]*$/, "") : state.image;
-  link.download = `${stem}_x${state.scale}_${state.b}.png`;
+  link.download = fileName;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   say(`${link.download}: ${(blob.size / 1e6).toFixed(1)} MB.`);

@@ -367,8 +367,8 @@ _TO_WINDOWS = Exercise(
         ),
         Mistake(
             lambda x, side: F.unfold(x, side, stride=side).mT.reshape(-1, side**2, x.shape[1]),
-            "unfold returns channels first and pixels second, in one axis. Split that axis before "
-            "you move the channels to the end.",
+            "The channels stand before the pixels when the axes are joined, so both get mixed. Put "
+            "the channels last, then reshape. F.unfold gives them in this order, too.",
         ),
         no_gradient(_to_windows),
     ),
