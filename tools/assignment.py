@@ -27,14 +27,14 @@ import pandas as pd
 from build_notebooks import ROOT, STUB, build
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell, new_output
-from nbgrader.api import Gradebook, MissingEntry
+from nbgrader.api import Grade, Gradebook, MissingEntry
 from nbgrader.converters import Autograde, GenerateAssignment, GenerateFeedback
 from nbgrader.converters.base import BaseConverter
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.utils import capture_log
 from sandbox import no_orphans, read_bounded, run, stop, verdict, why_not_isolated
 from sqlalchemy.exc import SAWarning
-from submissions import CHECK, find, printable, read_code, rebuild, student_of
+from submissions import CHECK, find, harmless, read_code, rebuild, student_of
 from tqdm import tqdm
 from traitlets.config import Config, PyFileConfigLoader
 
@@ -213,11 +213,11 @@ def grade_one(course: Course, student: str, files: list[Path], unfit: str, limit
         lines = (textwrap.fill(t, 90, subsequent_indent="    ") for t in text.splitlines())
         points = {"text/plain": str(earned)}  # which nbgrader takes for partial credit
         test.outputs = [
-            new_output("stream", name="stdout", text=printable("\n".join(lines)) + "\n"),
+            new_output("stream", name="stdout", text=harmless("\n".join(lines)) + "\n"),
             new_output("execute_result", points, execution_count=1),
         ]
     remarks = [*remarks, *about, *["not isolated"] * bool(unfit)]
-    remarks = [" ".join(printable(remark).split()) for remark in remarks]
+    remarks = [" ".join(harmless(remark).split()) for remark in remarks]
     # As code: a learner's words must not become HTML in a teacher's browser.
     note = "".join(textwrap.indent(textwrap.fill(f"- {r}", 90), "    ") + "\n" for r in remarks)
     notebook.cells[1:1] = [new_markdown_cell(f"Remarks:\n\n{note}", id="remarks")] * bool(remarks)
@@ -233,20 +233,27 @@ def is_outdated(course: Course) -> bool:
     return any(now.get(key) != most for key, most in points_of(course.read("release")).items())
 
 
+def open_gradebook(course: Course) -> Gradebook:
+    """Open nbgrader's database."""
+    return Gradebook(f"sqlite:///{course.root / 'gradebook.db'}")
+
+
+def grades_of(course: Course, student: str, gradebook: Gradebook) -> dict[str, Grade]:
+    """Return nbgrader's grades of a student by exercise; MissingEntry if there are none."""
+    grades = gradebook.find_submission_notebook(course.name, course.name, student).grades
+    return {grade.name.removeprefix("test-").replace("-", "."): grade for grade in grades}
+
+
 def forget(course: Course, student: str) -> str:
     """Remove from nbgrader's database what belongs to an earlier submission; return a remark."""
-    with Gradebook(f"sqlite:///{course.root / 'gradebook.db'}") as gradebook:
+    with open_gradebook(course) as gradebook:
         try:
-            found = gradebook.find_submission_notebook(course.name, course.name, student).grades
+            grades = grades_of(course, student, gradebook)
         except MissingEntry:
             return ""
-        by_hand = {
-            g.name.removeprefix("test-").replace("-", "."): f"{g.manual_score:g}"
-            for g in found
-            if g.manual_score is not None
-        }
+        by_hand = {key: g.manual_score for key, g in grades.items() if g.manual_score is not None}
         gradebook.remove_submission(course.name, student)
-    text = ", ".join(f"{key} {points}" for key, points in by_hand.items())
+    text = ", ".join(f"{key} {points:g}" for key, points in by_hand.items())
     return f"points by hand were for the submission before: {text}" if by_hand else ""
 
 
@@ -274,7 +281,7 @@ def grade(course: Course, found: dict[str, list[Path]], **limits: float) -> pd.D
                 jobs[pool.submit(grade_one, course, student, files, unfit, limits)] = student
             for job in tqdm(as_completed(jobs), "grading", len(jobs), unit="notebook"):
                 if error := job.exception():  # whatever one submission does, the others are graded
-                    failed[jobs[job]] = f"{NOT_GRADED}: {printable(str(error))}"
+                    failed[jobs[job]] = f"{NOT_GRADED}: {harmless(str(error))}"
                 elif job.result():
                     renewed.append(jobs[job])
         finally:
@@ -295,9 +302,9 @@ def row_of(course: Course, student: str, failed: str, about: str, trouble: str) 
     try:
         if not failed:
             remarks = noted(course, student)["remarks"]
-            with Gradebook(f"sqlite:///{course.root / 'gradebook.db'}") as gradebook:
-                found = gradebook.find_submission_notebook(course.name, course.name, student).grades
-                earned = {g.name.removeprefix("test-").replace("-", "."): g.score for g in found}
+            with open_gradebook(course) as gradebook:
+                grades = grades_of(course, student, gradebook)
+                earned = {key: grade.score for key, grade in grades.items()}
             scores = {key: f"{earned[key]:g}" for key in points}
             total = f"{sum(earned.values()):g}"
     except Exception as error:

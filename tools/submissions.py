@@ -44,18 +44,21 @@ def find(folder: Path, number: str) -> dict[str, list[Path]]:
             found.setdefault(student, []).append(path)
     for path in sorted(folder.iterdir()):
         is_folder = path.is_dir() and path.suffix.lower() != ".ipynb"
-        if not path.name.startswith("."):
-            inside = [part for part in sorted(path.rglob("*")) if part.is_file()]
-            found.setdefault(
-                student_of(path.name if is_folder else path.stem), inside[:1] or [path]
-            )
+        student = student_of(path.name if is_folder else path.stem)
+        if student not in found and not path.name.startswith("."):
+            inside = (part for part in sorted(path.rglob("*")) if part.is_file())
+            found[student] = [next(inside, path)]
     return found
 
 
 def printable(text: str) -> str:
-    """Replace what no file can hold, halves of surrogates, and what moves a terminal's cursor."""
-    text = re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "?", text.replace("\r\n", "\n"))
+    """Replace what no file can hold: halves of surrogates."""
     return text.encode("utf-8", "replace").decode()
+
+
+def harmless(text: str) -> str:
+    """Make a text `printable`, and replace what moves a terminal's cursor."""
+    return re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "?", printable(text))
 
 
 def read_code(content: bytes) -> list[str]:

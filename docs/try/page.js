@@ -72,7 +72,7 @@ const answers = {
   opened({ id, width, height, overview }) {
     if (id !== opening) return;
     opened = { width, height };
-    before = null;
+    previous = null;
     view.setOverview(overview);
     say(computes ? "" : NO_WEBASSEMBLY);
     show();
@@ -133,10 +133,10 @@ const answers = {
     working("");
     say(text);
     if (during === "open" && opened) {
-      if (before) {
-        own = before.own;
-        change(before.settings, false);
-        before = null;
+      if (previous) {
+        own = previous.own;
+        change(previous.settings, false);
+        previous = null;
       }
       show();
       wanted = true; // opening has cancelled it
@@ -148,17 +148,17 @@ const answers = {
 
 // ---- photographs -------------------------------------------------------------------------------
 
-let before = null; // what to go back to if a visitor's own file cannot be opened
+let previous = null; // what to go back to if a visitor's own file cannot be opened
 
 function openCourse(name) {
-  before = null;
+  previous = null;
   own = null;
   openBy({ place: `photographs/${name}`, name });
 }
 
 function openOwn(blob, name) {
   const { image, shrink, zoom, x, y } = state;
-  before ??= { own, settings: { image, shrink, zoom, x, y } };
+  previous ??= { own, settings: { image, shrink, zoom, x, y } };
   own = name;
   touched = true;
   change({ image: OWN, shrink: false, zoom: 1, x: 0.5, y: 0.5 }, false);
