@@ -82,6 +82,11 @@ def name_pictures(app, doctree):
             image.replace_self(nodes.container("", image.copy(), classes=["picture"]))
 
 
+def plain_defaults(app, what, name, obj, options, signature, returned):
+    """Write a field's default that is made anew each time as Python's stubs do."""
+    return (signature or "").replace("<factory>", "...") or None, returned
+
+
 def plain_headings(app, doctree):
     """Leave no HTML in a notebook's headings: navigation and search show them on every page."""
     if app.env.docname.startswith("notebooks/"):
@@ -104,6 +109,7 @@ def clean_page(app, name, template, context, doctree):
 
 def setup(app):
     """Register the functions above with Sphinx."""
+    app.connect("autodoc-process-signature", plain_defaults)
     app.connect("doctree-read", plain_headings, priority=100)  # before titles are collected
     app.connect("doctree-read", name_pictures)
     app.connect("html-page-context", clean_page, priority=900)

@@ -37,6 +37,8 @@ _STUDIO_WEIGHTS = (65.481 / 255, 128.553 / 255, 24.966 / 255)
 _FULL_WEIGHTS = (0.299, 0.587, 0.114)
 
 #: How each ending is written, in Pillow's words.
+#:
+#: :meta hide-value:
 SAVE_OPTIONS = {
     ".png": {"format": "PNG"},
     ".tif": {"format": "TIFF", "compression": "tiff_lzw"},

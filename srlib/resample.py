@@ -83,7 +83,9 @@ def _lanczos(lobes: int) -> Kernel:
     return Kernel(f"lanczos{lobes}", function, 2.0 * lobes)
 
 
-#: The kernels that `imresize` knows by name.
+#: The kernels that `imresize` knows by name: nearest, box, bilinear, bicubic, lanczos2, lanczos3.
+#:
+#: :meta hide-value:
 KERNELS: dict[str, Kernel] = {
     "nearest": Kernel("nearest", _box, 1.0),
     "box": Kernel("box", _box, 1.0),

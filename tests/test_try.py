@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from browser import ROOT, chromium_or_skip, launch
 from npm_packages import install_packages
-from PIL import Image
+from PIL import Image, ImageCms
 from site_reading import AXE, SERIOUS, Reader, served
 
 from srlib.assets import sample_image
@@ -281,6 +281,45 @@ class TestPage:
         visitor.choose(write(tmp_path / "good.png", noise(40, 50)))
         assert visitor.message() == "" and "good.png" in visitor.page.inner_text("#credit")
 
+    def test_a_file_that_cannot_be_read_before_the_first_picture_is_there(self, visitor, tmp_path):
+        (tmp_path / "notes.txt").write_text("no picture")
+        page = visitor.page
+        page.route("**/photographs/*.js", lambda route: None)
+        page.goto(f"{visitor.base}index.html#a=nearest&b=bicubic", wait_until="commit")
+        page.wait_for_function(IS, arg="working")
+        page.set_input_files("#file", tmp_path / "notes.txt")
+        page.get_by_text("notes.txt is not a picture").wait_for(timeout=60_000)
+        page.unroute("**/photographs/*.js")  # lets what was held go on
+        visitor.wait()
+        assert "notes.txt is not a picture" in visitor.message()
+        assert "coffee" in page.inner_text("#credit").lower() and visitor.scores("a")[0] > 20
+
+    def test_a_message_about_the_view_goes_with_it(self, visitor):
+        page = visitor.page
+        visitor.open("#a=nearest&b=bicubic")
+        page.route("**/networks/**", lambda route: route.fulfill(body=""))
+        page.select_option("#b", NETWORKS[-1])
+        visitor.wait("failed")
+        assert visitor.message()
+        page.select_option("#b", "lanczos3")
+        visitor.wait()
+        assert visitor.message() == ""
+
+    def test_more_than_one_file_is_said(self, visitor, tmp_path):
+        visitor.open("#a=nearest&b=bicubic")
+        files = [write(tmp_path / name, noise(30, 44)) for name in ("one.png", "two.png")]
+        visitor.page.evaluate("document.getElementById('file').multiple = true")
+        visitor.page.set_input_files("#file", files)
+        visitor.wait()
+        assert "One picture at a time" in visitor.message() and "one.png" in visitor.message()
+        assert "one.png, 44 x 30" in visitor.page.inner_text("#credit")
+
+    def test_16_bits_are_said(self, visitor, tmp_path):
+        Image.fromarray(noise(30, 44)[..., 0].astype(np.uint16) * 257).save(tmp_path / "deep.png")
+        visitor.open("#a=nearest&b=bicubic")
+        visitor.choose(tmp_path / "deep.png")
+        assert "16 bits a colour, read as 8" in visitor.page.inner_text("#credit")
+
     def test_without_webassembly_it_says_so_and_interpolates(self, visitor):
         visitor.page.add_init_script("delete globalThis.WebAssembly;")
         visitor.open()
@@ -497,6 +536,27 @@ class TestNumbers:
         expected = read_photo(tmp_path / "turned.jpg").pixels
         assert expected.shape == (64, 48, 3)
         assert np.abs(visitor.save()[::2, ::2].astype(int) - expected).mean() < 1
+
+    @pytest.mark.parametrize("what", ["orientation", "profile"])
+    def test_a_transparent_png_is_turned_and_its_colours_converted(self, visitor, tmp_path, what):
+        image = np.dstack([small_photograph(48, 64), np.full((48, 64), 255, np.uint8)])
+        image[:4, :4, 3] = 128
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        # A profile with red and blue changed over shows whether it is used.
+        wide = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+        for i in range(128 + 4, len(wide) - 4, 12):
+            if wide[i : i + 4] in (b"rXYZ", b"bXYZ"):
+                wide[i] = ord("b") if wide[i] == ord("r") else ord("r")
+        options = {"exif": exif} if what == "orientation" else {"icc_profile": bytes(wide)}
+        expected = np.rot90(image, -1) if what == "orientation" else image[..., [2, 1, 0, 3]]
+        Image.fromarray(image).save(tmp_path / "told.png", **options)
+        visitor.open("#a=nearest&b=bicubic")
+        visitor.choose(tmp_path / "told.png")
+        visitor.set("#a=nearest&b=nearest&scale=2&shrink=0")
+        result = visitor.save()[::2, ::2]
+        assert result.shape == expected.shape
+        assert np.abs(result.astype(int) - expected).mean() < 3
 
     def test_eight_megapixels(self, visitor, tmp_path):
         y, x = np.mgrid[:2448, :3264]

@@ -20,7 +20,7 @@ const WORDS = {
 
 let state = fromHash(location.hash);
 let own = null; // the name of the person's own photograph
-let opened = null; // {width, height} of what is open
+let opened = null; // {width, height, lost} of what is open
 let opening = 0;
 let request = 0;
 let waiting = false; // for the worker to have shown the newest request
@@ -69,12 +69,11 @@ pixels.postMessage({ type: "connect", port: port1 }, [port1]);
 networks.postMessage({ type: "connect", port: port2 }, [port2]);
 
 const answers = {
-  opened({ id, width, height, overview }) {
+  opened({ id, width, height, lost, overview }) {
     if (id !== opening) return;
-    opened = { width, height };
+    opened = { width, height, lost };
     previous = null;
     view.setOverview(overview);
-    say(computes ? "" : NO_WEBASSEMBLY);
     show();
     ask();
   },
@@ -120,7 +119,7 @@ const answers = {
     $("save").disabled = false;
     working("");
     if (blob) download(blob);
-    else say("Stopped; no file was made.");
+    else say("Stopped; no file was made.", true);
   },
   error({ during, id, text }) {
     waiting = false;
@@ -131,17 +130,20 @@ const answers = {
     if (during === "open" && id !== opening) return;
     if (during === "render" && id !== request) return;
     working("");
-    say(text);
-    if (during === "open" && opened) {
-      if (previous) {
-        own = previous.own;
-        change(previous.settings, false);
+    now("failed");
+    if (during === "open") {
+      const instead = previous;
+      if (instead) {
+        own = instead.own;
+        change(instead.settings, false);
         previous = null;
       }
-      show();
-      wanted = true; // opening has cancelled it
+      if (opened) {
+        show();
+        wanted = true; // opening has cancelled it
+      } else if (instead && !own) openCourse(state.image);
     }
-    now("failed");
+    say(text, during === "render");
     if (wanted) ask();
   },
 };
@@ -165,10 +167,17 @@ function openOwn(blob, name) {
   openBy({ blob, name });
 }
 
+function openFirst([file, ...others]) {
+  if (!file) return;
+  openOwn(file, file.name);
+  if (others.length) say(`One picture at a time: this is ${file.name}.`);
+}
+
 function openBy(message) {
   opening += 1;
   now("working");
   request += 1; // what is on its way is of another photograph
+  say(computes ? "" : NO_WEBASSEMBLY);
   waiting = wanted = false;
   pixels.postMessage({ type: "cancel" });
   pixels.postMessage({ type: "open", id: opening, ...message });
@@ -187,6 +196,7 @@ function ask() {
   wanted = false;
   waiting = true;
   request += 1;
+  if (saidOfView) say(computes ? "" : NO_WEBASSEMBLY);
   const { scale, shrink, kernel, blur, noise, jpeg, strength, a, b } = state;
   const settings = { scale, shrink, kernel, blur, noise, jpeg, strength, a, b };
   const size = resultSize();
@@ -260,7 +270,8 @@ function show() {
     button.setAttribute("aria-pressed", String(button.value === state.image && !own));
   }
   const course = manifest.photographs.find((one) => one.name === state.image);
-  const dimensions = opened ? `, ${opened.width} x ${opened.height} pixels` : "";
+  const lost = opened?.lost ? ` (${opened.lost})` : "";
+  const dimensions = opened ? `, ${opened.width} x ${opened.height} pixels${lost}` : "";
   $("credit").textContent = own ? `${own}${dimensions}` : course && `${course.title}${dimensions}. ${course.credit}.`;
   $("shrink-remark").textContent = shrinkWords();
 }
@@ -332,8 +343,12 @@ function now(doing) {
   document.body.dataset.now = doing;
 }
 
-function say(text) {
+let saidOfView = false;
+
+// What is said of the view, such as that a network failed, holds until another is asked for.
+function say(text, ofView = false) {
   $("message").textContent = text;
+  saidOfView = ofView;
 }
 
 // ---- saving ------------------------------------------------------------------------------------
@@ -388,11 +403,10 @@ function listen() {
     pixels.postMessage({ type: "cancel" });
     working("");
     now("stopped");
-    say("Stopped. Where the network has not been, the picture is bicubic.");
+    say("Stopped. Where the network has not been, the picture is bicubic.", true);
   });
   $("file").addEventListener("change", ({ target }) => {
-    const [file] = target.files;
-    if (file) openOwn(file, file.name);
+    openFirst(target.files);
     target.value = "";
   });
   document.addEventListener("paste", (event) => {
@@ -413,8 +427,7 @@ function listen() {
     event.preventDefault();
     inside = 0;
     $("drop").hidden = true;
-    const [file] = event.dataTransfer.files;
-    if (file) openOwn(file, file.name);
+    openFirst(event.dataTransfer.files);
   });
   window.addEventListener("hashchange", ({ newURL }) => {
     clearTimeout(hashTimer); // it would write the settings before

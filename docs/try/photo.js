@@ -9,21 +9,22 @@ const STRIP = 2 ** 20; // pixels that are read at a time
 // An error whose message is a sentence for the person at the screen.
 export class Told extends Error {}
 
-// Returns {data, alpha, grey, ...}: RGB as Uint8Array, alpha as Uint8Array or null, and whether all
-// pixels are grey.
+// Returns {data, alpha, grey, lost, ...}: RGB as Uint8Array, alpha as Uint8Array or null, whether all
+// pixels are grey, and what the file has that is not read, in words.
 export async function readPhoto(blob, name) {
   if (!blob.size) throw new Told(`${name} is empty.`);
   const header = new Uint8Array(await blob.slice(0, 26).arrayBuffer());
   let photo;
   try {
-    photo = hasPlainAlpha(header)
-      ? readTransparentPng(new Uint8Array(await blob.arrayBuffer()))
-      : await readByBrowser(blob, name);
+    const bytes = hasAlpha(header) ? new Uint8Array(await blob.arrayBuffer()) : null;
+    photo =
+      bytes && isPlain(bytes) ? readTransparentPng(bytes, name) : await readByBrowser(blob, name);
   } catch (error) {
     if (error instanceof Told) throw error;
     throw new Told(unreadable(header, name));
   }
-  return { ...withVisibleColours(photo), grey: isGrey(photo.data) };
+  const lost = isPng(header) && header[24] === 16 ? "16 bits a colour, read as 8" : "";
+  return { ...withVisibleColours(photo), grey: isGrey(photo.data), lost };
 }
 
 function unreadable(header, name) {
@@ -48,16 +49,30 @@ function checkSize(width, height, name) {
   }
 }
 
-// A canvas keeps colours multiplied by alpha, and so loses some where alpha is small. A PNG file
-// with an alpha channel of 8 bits is therefore read without one.
-function hasPlainAlpha(header) {
-  const png = [0x89, 0x50, 0x4e, 0x47].every((byte, i) => header[i] === byte);
-  return png && header[24] === 8 && (header[25] === 4 || header[25] === 6);
+function isPng(header) {
+  return [0x89, 0x50, 0x4e, 0x47].every((byte, i) => header[i] === byte);
 }
 
-function readTransparentPng(bytes) {
+// A canvas keeps colours multiplied by alpha, and so loses some where alpha is small. A PNG file
+// with an alpha channel of 8 bits is therefore read without one, unless it has to be turned, or has
+// colours that are not sRGB's: only the browser does that.
+function hasAlpha(header) {
+  return isPng(header) && header[24] === 8 && (header[25] === 4 || header[25] === 6);
+}
+
+function isPlain(bytes) {
+  const view = new DataView(bytes.buffer);
+  const chunks = new Set();
+  for (let at = 8; at + 8 <= bytes.length; at += 12 + view.getUint32(at)) {
+    chunks.add(String.fromCharCode(...bytes.subarray(at + 4, at + 8)));
+  }
+  if (["iCCP", "cICP", "eXIf"].some((kind) => chunks.has(kind))) return false;
+  return chunks.has("sRGB") || !(chunks.has("gAMA") || chunks.has("cHRM"));
+}
+
+function readTransparentPng(bytes, name) {
   const { width, height, data, channels } = decodePng(bytes, { checkCrc: true });
-  checkSize(width, height, "This picture");
+  checkSize(width, height, name);
   const rgb = new Uint8Array(width * height * 3);
   const alpha = new Uint8Array(width * height);
   for (let i = 0; i < alpha.length; i++) {

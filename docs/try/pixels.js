@@ -380,7 +380,7 @@ async function open({ id, blob, name, place }) {
     for (let c = 0; c < 3; c++) rgba[4 * i + c] = photo.data[3 * at + c];
     rgba[4 * i + 3] = photo.alpha ? photo.alpha[at] : 255;
   }
-  post({ type: "opened", id, width, height, overview: { ...small, rgba } });
+  post({ type: "opened", id, width, height, lost: photo.lost, overview: { ...small, rgba } });
 }
 
 let lastOpened = 0;
