@@ -741,7 +741,7 @@ scale_slider
 pictures = {}
 for scale in (2, 4, 8):
     picture, caption = from_one_to_eight(sample_image("chelsea"), scale, 0.45, 0.4)
-    pictures[caption.replace(" (RGB)", "")] = picture
+    pictures[caption] = picture
 figure, panels = plt.subplots(3, 1, figsize=(8, 9))
 for axes, (caption, picture) in zip(panels, pictures.items()):
     axes.imshow(picture)
@@ -841,7 +841,8 @@ drawn = left.imshow(seams[0].mean(0).cpu(), cmap="magma", vmax=4)
 figure.colorbar(drawn, ax=left, label="grey levels", extend="max", shrink=0.8)
 left.set(title="Halo 0: difference", xlabel="column (HR pixels)", ylabel="row (HR pixels)")
 left.grid(False)
-right.semilogy(halos, np.maximum(largest, 1e-6), "o-", label="largest difference (grey levels)")
+named = "largest difference (grey levels; less than 1e-6 is drawn as 1e-6)"
+right.semilogy(halos, np.maximum(largest, 1e-6), "o-", label=named)
 counts = np.where(np.array(differing) > 0, differing, np.nan)
 right.semilogy(halos, counts, "s-", label="8-bit samples that differ (ends at the last one)")
 right.axhline(0.5, color="grey", linestyle=":", label="half a grey level")
@@ -1193,6 +1194,7 @@ for (kind, values), style in zip(tile_errors.items(), ("o-", "s-", "^-")):
     axes.semilogy(tile_halos, np.maximum(values, 1e-5), style, label=kind, markersize=5)
 axes.axhline(0.5, color="grey", linestyle=":", label="half a grey level")
 axes.set(xlabel="halo (LR pixels)", ylabel="largest difference (grey levels)")
+axes.set_title("Less than 1e-5 is drawn as 1e-5", fontsize=10)
 axes.set_xticks(range(0, 26, 4))
 figure.legend(loc="outside lower center", ncols=2)
 show(

@@ -35,6 +35,11 @@ def _block_mean_truncated(image, scale):
     return image.reshape(height, scale, width, scale, 3).mean(axis=(1, 3)).astype(np.uint8)
 
 
+def _block_mean_rounded_up(image, scale):
+    height, width = image.shape[0] // scale, image.shape[1] // scale
+    return np.ceil(image.reshape(height, scale, width, scale, 3).mean(axis=(1, 3))).astype(np.uint8)
+
+
 def _block_mean_wrong_order(image, scale):
     height, width = image.shape[0] // scale, image.shape[1] // scale
     blocks = image.reshape(scale, height, scale, width, 3)
@@ -77,6 +82,10 @@ _BLOCK_MEAN = Exercise(
         Mistake(
             _block_mean_truncated,
             "astype(np.uint8) cuts the fraction off, so the picture gets darker. Round first.",
+        ),
+        Mistake(
+            _block_mean_rounded_up,
+            "The means are rounded up, so the picture gets brighter. Round to the nearest level.",
         ),
         Mistake(
             _block_mean_wrong_order,
@@ -162,6 +171,13 @@ def _lr_error(candidate, lr, scale):
     return float(np.abs(imresize(candidate, 1 / scale).astype(float) - lr).mean())
 
 
+def _lr_error_by(summary):
+    """Make an answer that sums the differences up in another way."""
+    return lambda candidate, lr, scale: float(
+        summary(imresize(candidate, 1 / scale).astype(float) - lr)
+    )
+
+
 def _lr_error_cases():
     hr, other = smooth_image(24, 36), smooth_image(24, 36, seed=1)
     return (
@@ -182,9 +198,7 @@ _LR_ERROR = Exercise(
             "uint8 minus uint8 wraps round: 3 - 5 gives 254. Turn one side to floating point.",
         ),
         Mistake(
-            lambda candidate, lr, scale: float(
-                (imresize(candidate, 1 / scale).astype(float) - lr).mean()
-            ),
+            _lr_error_by(np.mean),
             "Positive and negative differences cancel. Take absolute values before the mean.",
         ),
         Mistake(
@@ -206,10 +220,21 @@ _LR_ERROR = Exercise(
             "Keeping every scale-th pixel is not how the LR image was made. Use imresize.",
         ),
         Mistake(
-            lambda candidate, lr, scale: float(
-                ((imresize(candidate, 1 / scale).astype(float) - lr) ** 2).mean()
-            ),
+            _lr_error_by(lambda gap: (gap**2).mean()),
             "These are squared differences. The question asks for absolute ones, in grey levels.",
+        ),
+        Mistake(
+            _lr_error_by(lambda gap: np.sqrt((gap**2).mean())),
+            "This is the root of the mean square, in which large differences count more. "
+            "The question asks for the mean of the absolute ones.",
+        ),
+        Mistake(
+            _lr_error_by(lambda gap: np.abs(gap).sum()),
+            "This is the sum, which grows with the picture. The question asks for the mean.",
+        ),
+        Mistake(
+            _lr_error_by(lambda gap: np.abs(gap).max()),
+            "This is the largest difference. The question asks for the mean.",
         ),
     ),
     hints=(

@@ -125,6 +125,13 @@ _SRCNN = Exercise(
             "first layer.",
         ),
         Mistake(
+            lambda scale: _layers(
+                scale, first=nn.Upsample(scale_factor=scale, mode="bicubic", align_corners=False)
+            ),
+            "nn.Upsample's cubic kernel has another shape, with -0.75 where MATLAB's, which made "
+            "the scores of the field, has -0.5. BicubicUpsample(scale) is the first layer.",
+        ),
+        Mistake(
             lambda scale: _layers(scale, padded=False),
             "The result has lost pixels at its border. A kernel of 9 needs padding=4 to keep the "
             "size, a kernel of 5 needs 2.",
@@ -298,6 +305,11 @@ def _max_pool_scrambled(image, size):
     return blocks.max(axis=(0, 2))
 
 
+def _max_pool_first_pixel(image, size):
+    height, width = image.shape[0] // size, image.shape[1] // size
+    return image[: height * size : size, : width * size : size]
+
+
 _MAX_POOL = Exercise(
     title="max pooling",
     reference=_max_pool,
@@ -326,6 +338,10 @@ _MAX_POOL = Exercise(
         Mistake(
             lambda image, size: image[size - 1 :: size, size - 1 :: size],
             "This keeps one corner of each block. Compare all its pixels.",
+        ),
+        Mistake(
+            _max_pool_first_pixel,
+            "This keeps the upper left pixel of each block. Compare all its pixels.",
         ),
         Mistake(
             lambda image, size: np.maximum(_max_pool(image, size), 0),

@@ -126,6 +126,11 @@ _OUTPUT_GRID = Exercise(
             "interesting: keep the fractions.",
         ),
         Mistake(
+            _grid_by(lambda size, scale: _centres(size, scale).astype(int)),
+            "astype(int) cuts the fractions off. Between two pixels is where it gets interesting: "
+            "keep them.",
+        ),
+        Mistake(
             _grid_by(_clipped),
             "The outermost positions are clipped. They lie beyond the centre of the border pixel, "
             "and may be negative.",
