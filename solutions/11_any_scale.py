@@ -841,14 +841,14 @@ drawn = left.imshow(seams[0].mean(0).cpu(), cmap="magma", vmax=4)
 figure.colorbar(drawn, ax=left, label="grey levels", extend="max", shrink=0.8)
 left.set(title="Halo 0: difference", xlabel="column (HR pixels)", ylabel="row (HR pixels)")
 left.grid(False)
-named = "largest difference (grey levels; less than 1e-6 is drawn as 1e-6)"
-right.semilogy(halos, np.maximum(largest, 1e-6), "o-", label=named)
+right.semilogy(halos, np.maximum(largest, 1e-6), "o-", label="largest difference (grey levels)")
 counts = np.where(np.array(differing) > 0, differing, np.nan)
 right.semilogy(halos, counts, "s-", label="8-bit samples that differ (ends at the last one)")
 right.axhline(0.5, color="grey", linestyle=":", label="half a grey level")
 right.axvline(radius, color="black", linestyle="--", label=f"receptive field: {radius}")
 right.axvline(no_trace, color="C2", linestyle="--", label=f"none differs from {no_trace} on")
-right.set(xlabel="halo (LR pixels)", title="The wider, the less", xticks=range(0, radius + 2, 4))
+right.set(xlabel="halo (LR pixels)", xticks=range(0, radius + 2, 4))
+right.set_title("The wider, the less (less than 1e-6 is drawn as 1e-6)", fontsize=10)
 right.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), fontsize=9, ncols=2)
 show(
     figure,
@@ -1145,8 +1145,8 @@ for axes, (kind, network) in zip(panels, trained.items()):
     shown[shown.isinf()] = torch.nan  # not seen: stays white
     drawn = axes.imshow(shown, vmin=-8, vmax=0)
     axes.plot(18, 20, "+", color="C1", markersize=12, markeredgewidth=2)
-    axes.set(title=kind.replace(", ", "\n"), xlabel="LR column", xticks=range(0, 41, 8))
-    axes.set(yticks=range(0, 41, 8))
+    axes.set(title=kind.replace(", ", "\n"), xlabel="LR column", xticks=range(0, 40, 8))
+    axes.set(yticks=range(0, 40, 8))
     axes.grid(False)
     print(f"{kind}: {100 * (gradient > 0).float().mean():.0f} % of {gradient.numel()} pixels seen")
 panels[0].set_ylabel("LR row")
