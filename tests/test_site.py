@@ -38,7 +38,7 @@ REACHABLE = """() => !document.getAnimations().length && [...document.querySelec
   e => !e.tabIndex === (e.scrollWidth > e.clientWidth || e.scrollHeight > e.clientHeight))"""
 TOO_WIDE = f"""[document.documentElement, ...document.querySelectorAll(
     ".bd-article :is(p, li, dt, dd, h1, h2, h3, code, a, img, summary)")].filter(
-  e => Math.max(e.scrollWidth, e.getBoundingClientRect().right) > 400 && !e.closest("{SCROLLS}")
+  e => Math.max(e.scrollWidth, e.getBoundingClientRect().right) > 320 && !e.closest("{SCROLLS}")
 ).map(e => e.outerHTML.slice(0, 200))"""
 
 
@@ -113,13 +113,13 @@ class TestInTheBrowser:
             if axe:
                 page.evaluate(AXE.read_text("utf-8"))
                 reader.expect(SERIOUS, "axe, light")
-            page.set_viewport_size({"width": 400, "height": 800})
+            page.set_viewport_size({"width": 320, "height": 800})
             page.emulate_media(color_scheme="dark")
             page.wait_for_function("document.documentElement.dataset.theme === 'dark'")
             page.wait_for_function(REACHABLE)
             if axe:
-                reader.expect(SERIOUS, "axe, dark, 400 pixels")
-            reader.expect(TOO_WIDE, "wider than 400 pixels")
+                reader.expect(SERIOUS, "axe, dark, 320 pixels")
+            reader.expect(TOO_WIDE, "wider than 320 pixels")
         assert reader.faults == []
 
     def test_widgets_show_their_first_state_and_do_not_pretend_to_move(self, reader):
