@@ -997,9 +997,9 @@ for scan in scans:
         )
 
 # %% [markdown]
-# The given points are measured ones, disturbed or not, so every enlarged scan lies further from
-# what was measured than they do. What the new points bring stands in the second column: a point
-# that was held out finds a neighbour sooner.
+# The given points were measured, and no enlarged scan comes as near to what was measured as they
+# do, disturbed or not. What the new points bring stands in the second column: a point that was
+# held out has a nearer neighbour.
 #
 # What this shows: how far toy surfaces carry. What it does not show: the truth. The measured
 # points have errors of their own, the parts that no camera saw are missing from both sides, and
